@@ -1,0 +1,36 @@
+"""The command line: `python -m tinygrad_rnn` says the version and which backends can be used here.
+
+In: arguments. Out: lines on standard output. Knows nothing but the public names.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import tinygrad_rnn as tg
+
+
+def backend_lines() -> list[str]:
+    """One line per registered backend: name, version, origin, and what is missing, if anything."""
+    return [str(info) for info in tg.list_backends()]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the version and the list of backends; `backends` prints the list alone."""
+    parser = argparse.ArgumentParser(
+        prog="tinygrad-rnn", description="Recurrent networks whose backpropagation is derived."
+    )
+    parser.add_argument("--version", action="version", version=f"tinygrad_rnn {tg.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("backends", help="list the backends and what they lack")
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        print(f"tinygrad_rnn {tg.__version__}")
+    for line in backend_lines():
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
