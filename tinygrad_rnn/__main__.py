@@ -13,7 +13,10 @@ import tinygrad_rnn as tg
 
 def backend_lines() -> list[str]:
     """One line per registered backend: name, version, origin, and what is missing, if anything."""
-    return [str(info) for info in tg.list_backends()]
+    return [
+        f"{info.name:<8}{info.version:<10}{info.origin:<50}{info.missing or 'installed'}"
+        for info in tg.list_backends()
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
