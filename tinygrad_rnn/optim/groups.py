@@ -52,7 +52,7 @@ class ParamGroup(Generic[O]):
         self.params = params
         self._prepare = prepare  # makes the state that the options ask for
         self.set_options(options)
-        self.lr = ops.tensor(checked_lr(lr), dtype=types.float64).to(params[0].backend)
+        self.lr = ops.tensor(checked_lr(lr), types.float64, backend=params[0].backend)
         self.initial_lr: float | None = None  # set by the first schedule
 
     def __getitem__(self, key: str) -> Any:
@@ -96,8 +96,7 @@ class ParamGroup(Generic[O]):
                 "into it. Call scheduler.step() (or set group['lr']) outside the function."
             )
         else:
-            new = ops.tensor(checked_lr(value), dtype=types.float64)
-            self.lr.assign_(new.to(self.lr.backend))
+            self.lr.assign_(ops.tensor(checked_lr(value), types.float64, backend=self.lr.backend))
 
 
 def checked_lr(lr: Any) -> float:

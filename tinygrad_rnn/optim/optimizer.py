@@ -179,7 +179,7 @@ class Optimizer(Generic[O]):
 
 def scalar(value: float, like: Tensor) -> Tensor:
     """A float64 scalar where `like` lives: counts of steps are exact, under `jit` too."""
-    return ops.tensor(float(value), dtype=types.float64).to(like.backend)
+    return ops.tensor(float(value), dtype=types.float64, backend=like.backend)
 
 
 @dataclasses.dataclass

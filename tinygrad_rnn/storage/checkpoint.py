@@ -215,8 +215,8 @@ def _component(
     have = arrays_in(current, name)
 
     def put(path: str, array: np.ndarray[Any, Any]) -> Tensor:
-        new, old = ops.tensor(array), have.get(path)
-        return new.to(old.backend) if isinstance(old, Tensor) else new
+        old = have.get(path)
+        return ops.tensor(array, backend=old.backend if isinstance(old, Tensor) else None)
 
     loaded = decode(contents[name]["state"], arrays, put)
     got = arrays_in(loaded, name)
