@@ -141,7 +141,8 @@ class Optimizer(Generic[O]):
 
     def state_dict(self) -> dict[str, Any]:
         """State by number of parameter, and the settings of every group, in PyTorch's form."""
-        groups, states = [], {}
+        groups: list[dict[str, Any]] = []
+        states: dict[int, State] = {}
         for group in self.param_groups:
             first = len(states)
             for p in group.params:
@@ -217,7 +218,7 @@ def _plan_load(optimizer: Optimizer[Any], saved: Mapping[str, Any]) -> _Plan:
                 )
             for name, like in expected.items():
                 if not isinstance(new[name], Tensor) or new[name].type is not like.type:
-                    got = getattr(new[name], "type", type(new[name]).__name__)
-                    raise refuse(f"{name} of parameter {number} is {got}, expected {like.type}")
+                    what = getattr(new[name], "type", type(new[name]).__name__)
+                    raise refuse(f"{name} of parameter {number} is {what}, expected {like.type}")
             plan.states.append((p, {k: t.to(p.backend) for k, t in new.items()}))
     return plan

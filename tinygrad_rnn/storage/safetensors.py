@@ -95,7 +95,7 @@ def write_safetensors(
         )
     digest = hashlib.blake2b(head, digest_size=16).hexdigest()
     signed = head.replace(_signature(_NO_DIGEST), _signature(digest))
-    atomic_write(path, [signed, *(memoryview(_bytes(arrays[name])) for name in order)])
+    atomic_write(path, [signed, *(_bytes(arrays[name]).data for name in order)])
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> TensorFile:
@@ -157,7 +157,7 @@ def _bytes(array: Array) -> Array:
 
 
 def _digest(array: Array) -> str:
-    return hashlib.blake2b(memoryview(_bytes(array)), digest_size=16).hexdigest()
+    return hashlib.blake2b(_bytes(array).data, digest_size=16).hexdigest()
 
 
 def _signature(digest: str) -> bytes:
@@ -272,7 +272,7 @@ def _check_digests(
 
 
 def _fill(file: BinaryIO, buffer: Array, where: str) -> None:
-    view, done = memoryview(buffer), 0
+    view, done = buffer.data, 0
     while done < len(view):
         count = file.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
