@@ -29,6 +29,13 @@ def test_features_and_dtypes():
     assert pad_sequences([[], []])[0].shape == (0, 2)
 
 
+@given(RAGGED, st.integers(1, 5))
+def test_few_shapes(sequences, multiple):
+    padded, lengths = pad_sequences(sequences, multiple=multiple)
+    assert padded.shape[0] % multiple == 0
+    assert 0 <= padded.shape[0] - lengths.max() < multiple
+
+
 def test_errors():
     with pytest.raises(ArgumentError, match="no sequences"):
         pad_sequences([])
@@ -38,3 +45,5 @@ def test_errors():
         pad_sequences([np.ones((2, 3)), np.ones((2, 4))])
     with pytest.raises(ShapeError, match="single number"):
         pad_sequences([[1], 2])
+    with pytest.raises(ArgumentError, match="multiple is 0"):
+        pad_sequences([[1]], multiple=0)

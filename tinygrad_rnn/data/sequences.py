@@ -21,12 +21,14 @@ def pad_sequences(
     value: float = 0,
     batch_first: bool = False,
     length: int | None = None,
+    multiple: int = 1,
     dtype: Any = None,
 ) -> tuple[Array, Array]:
     """Arrays [T_b, ...] -> (padded [T, B, ...], lengths int64 [B]); [B, T, ...] with `batch_first`.
 
-    T is the greatest length, or `length`, so that compiled functions see few shapes. The padding is
-    `value`; layers that get `lengths=` never look at it. Sequences of length 0 are allowed.
+    T is `length`, or the greatest length, rounded up to a multiple of `multiple` so that compiled
+    functions see few shapes. The padding is `value`; layers that get `lengths=` never look at it.
+    Sequences of length 0 are allowed.
 
     Errors: ArgumentError (no sequences, longer than `length`), ShapeError (other axes differ).
 
@@ -51,12 +53,15 @@ def pad_sequences(
             )
     lengths = np.array([len(a) for a in arrays], np.int64)
     longest = int(lengths.max())
+    if multiple < 1:
+        raise ArgumentError(f"pad_sequences: multiple is {multiple}, expected at least 1.")
     if length is not None and longest > length:
         raise ArgumentError(
             f"pad_sequences: element {int(lengths.argmax())} has {longest} steps, length={length}."
         )
     kind = np.result_type(*full) if dtype is None else dtype
-    padded = np.full((len(arrays), length or longest, *rest), value, kind)
+    steps = -(-longest // multiple) * multiple if length is None else length
+    padded = np.full((len(arrays), steps, *rest), value, kind)
     for row, a in zip(padded, arrays, strict=True):
         row[: len(a)] = a.reshape(len(a), *rest)
     return (padded if batch_first else np.ascontiguousarray(padded.swapaxes(0, 1))), lengths
