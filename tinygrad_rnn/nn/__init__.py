@@ -1,0 +1,85 @@
+"""Neural networks: modules, layers, recurrent cells and what runs them over time.
+
+A cell is a function `(carry, x) -> (carry, y)`; `Recurrent(cell)` runs it with `scan`;
+`Bidirectional`, `Stack` and `Hierarchical` combine such layers; `RNN`, `LSTM` and `GRU` are stacks
+with PyTorch's names and layouts.
+"""
+
+from . import functional, init
+from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .cells_gru import JordanCell, LayerNormGRUCell, MinimalGatedUnitCell
+from .cells_lstm import CoupledLSTMCell, LayerNormLSTMCell, LSTM1997Cell, PeepholeLSTMCell
+from .combinators import Bidirectional, Hierarchical, Stack
+from .containers import ModuleList, Sequential
+from .layers import (
+    GELU,
+    Dropout,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    Linear,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from .losses import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    SmoothL1Loss,
+)
+from .module import Module
+from .parameter import Parameter
+from .recurrent import Recurrent
+from .rnn import GRU, LSTM, RNN
+from .wrappers import CellWrapper, RecurrentDropout, Residual, Zoneout
+
+__all__ = [
+    "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "BCEWithLogitsLoss",
+    "Bidirectional",
+    "Cell",
+    "CellWrapper",
+    "CoupledLSTMCell",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GRUCell",
+    "Hierarchical",
+    "HuberLoss",
+    "JordanCell",
+    "L1Loss",
+    "LSTM1997Cell",
+    "LSTMCell",
+    "LayerNorm",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
+    "Linear",
+    "MSELoss",
+    "MinimalGatedUnitCell",
+    "Module",
+    "ModuleList",
+    "Parameter",
+    "PeepholeLSTMCell",
+    "RNNCell",
+    "ReLU",
+    "Recurrent",
+    "RecurrentDropout",
+    "Residual",
+    "Sequential",
+    "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Stack",
+    "Tanh",
+    "Zoneout",
+    "functional",
+    "init",
+]

@@ -1,0 +1,120 @@
+"""Functions of neural networks, as composites of operations; no parameters, no modes.
+
+In: tensors. Out: tensors. Every derivative follows from the operations'. Losses are in
+`loss_functions` and are re-exported here, so that `nn.functional.cross_entropy` is where PyTorch's
+users look.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .. import ops
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..ops import gelu as _exact_gelu
+from ..ops import leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
+from ..random import as_generator
+from ..tensor import Tensor
+from .loss_functions import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+from .module import check_probability
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "gelu",
+    "huber_loss",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "nll_loss",
+    "relu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y = x W^T + b.
+
+    x [..., I], weight [J, I], bias [J] -> [..., J].
+    """
+    y = x @ weight.T
+    return y if bias is None else y + bias
+
+
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """x · Φ(x), or its approximation by tanh. Hendrycks, Gimpel, 2016."""
+    if approximate == "none":
+        return _exact_gelu(x)
+    if approximate != "tanh":
+        raise ArgumentError(f"gelu: approximate is {approximate!r}, expected 'none' or 'tanh'.")
+    return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Any = None) -> Tensor:
+    """Zero each element with probability p and divide the others by 1 - p.
+
+    Srivastava et al., 2014. With p = 0, or not training, x itself; with p = 1, zeros.
+    """
+    check_probability("dropout", p=p)
+    if not training or p == 0:
+        return x
+    keep = as_generator(rng).bernoulli(1.0 - p, x.shape).to(x.backend)
+    return ops.where(keep, x * (0.0 if p == 1 else 1.0 / (1.0 - p)), ops.zeros_like(x))
+
+
+def layer_norm(
+    x: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) · weight + bias, over the last axes.
+
+    Ba, Kiros, Hinton, 2016, Layer normalization. The variance is the biased one.
+    """
+    shape = normalized_shape if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = (shape,) if isinstance(shape, int) else shape
+    if x.shape[x.ndim - len(shape) :] != shape or len(shape) > x.ndim:
+        raise ShapeError(f"layer_norm: the last axes of {x.type} are not normalized_shape={shape}.")
+    axes = tuple(range(x.ndim - len(shape), x.ndim))
+    centred = x - x.mean(axis=axes, keepdims=True)
+    y = centred * ops.rsqrt((centred * centred).mean(axis=axes, keepdims=True) + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def embedding(ids: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of a table: y[...] = weight[ids[...]].
+
+    ids i64[...], weight [V, E] -> [..., E]. Rows that are looked up twice get the sum of both
+    gradients; the row `padding_idx` gets none.
+    """
+    ids = ops.asarray(ids)
+    if not ids.dtype.is_integer:
+        raise DTypeError(f"embedding: ids must be integers, got {ids.type}.")
+    rows = ops.take(weight, ids, axis=0)
+    if padding_idx is None:
+        return rows
+    padding = ops.expand_dims(ids == padding_idx % weight.shape[0], -1)
+    return ops.where(padding, rows.detach(), rows)

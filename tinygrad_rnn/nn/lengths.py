@@ -1,0 +1,66 @@
+"""Lengths of ragged batches: checking them, and masks that isolate the padding.
+
+In: lengths [B] (list, array or integer tensor, 0 allowed). Out: a mask bool[T, B] that is True
+where a step belongs to the sample.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..backend import Backend
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..graph import Var
+from ..tensor import Tensor
+from ..types import Shape
+
+
+def length_mask(
+    lengths: Any, steps: int, batch_shape: Shape, where: str, backend: Backend
+) -> Tensor:
+    """bool[T, *batch_shape]: t < lengths, after checking count, dtype and range."""
+    if not isinstance(lengths, Tensor):
+        lengths = ops.asarray(np.asarray(lengths, dtype=None if len(lengths) else np.int64))
+    if not lengths.dtype.is_integer:
+        raise DTypeError(f"{where}: lengths are {lengths.type}, expected integers.")
+    if lengths.shape != batch_shape:
+        if not batch_shape:
+            raise ShapeError(f"{where}: lengths= needs a batch, the input is a single sequence.")
+        hint = ""
+        if lengths.ndim == 1 and lengths.shape[0] == steps:
+            hint = " There is one length for each time step: is the input batch-first?"
+        raise ShapeError(
+            f"{where}: lengths are {lengths.type}, expected one for each of the "
+            f"{'x'.join(map(str, batch_shape))} samples of the batch.{hint}"
+        )
+    if not isinstance(lengths._value.data, Var):
+        check_range(lengths.numpy(), steps, where)
+    time = ops.arange(steps, dtype=lengths.dtype, backend=backend)
+    mask: Tensor = time.reshape(steps, *[1] * len(batch_shape)) < lengths.to(backend)
+    return mask
+
+
+def check_range(lengths: np.ndarray[Any, Any], steps: int, where: str) -> None:
+    """Raise unless all lengths lie between 0 and `steps`; names the first that does not."""
+    bad = np.argwhere((lengths < 0) | (lengths > steps))
+    if len(bad):
+        at = tuple(int(i) for i in bad[0])
+        index = at[0] if len(at) == 1 else at
+        raise ArgumentError(
+            f"{where}: lengths[{index}] is {lengths[at]}, expected 0 to {steps}, the number of "
+            f"time steps of the input."
+        )
+
+
+def select(mask: Tensor, new: Tensor, old: Tensor, where: str, what: str) -> Tensor:
+    """`new` where the mask is True, else `old`; the mask covers the leading axes of both."""
+    if new.shape[: mask.ndim] != mask.shape:
+        raise ShapeError(
+            f"{where}: with lengths=, every leaf of the {what} must begin with the axes "
+            f"{mask.shape}, one is {new.type}."
+        )
+    extra = new.ndim - mask.ndim
+    return ops.where(mask.reshape(*mask.shape, *[1] * extra) if extra else mask, new, old)
