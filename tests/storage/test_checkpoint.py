@@ -330,7 +330,7 @@ def test_an_interrupt_while_loading_puts_everything_back(path):
     tg.save_checkpoint(path, **{**saved.parts(), "loader": Stubborn(None, x=np.ones(2))})
     parts = {**run.parts(), "loader": Stubborn(KeyboardInterrupt(), x=np.zeros(2))}
     assert_nothing_changes(
-        run, "", lambda: tg.load_checkpoint(path, **parts), error=KeyboardInterrupt
+        run, None, lambda: tg.load_checkpoint(path, **parts), error=KeyboardInterrupt
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from .. import ops, tree
 from ..errors import ArgumentError, CheckpointError, TinygradRnnError
 from ..tensor import Tensor
-from ..types import Type
+from ..types import Type, as_dtype
 from . import strict_json
 from .encoding import JSON_DEPTH, arrays_in, decode, encode, snapshot
 from .safetensors import read_safetensors, write_safetensors
@@ -144,8 +144,10 @@ def load_checkpoint(
         todo.append(("state", assign, loaded))
         undo.append((assign, before))
     extra = decode(contents["extra"]["state"], file.tensors, lambda _, a: ops.tensor(a))
+    if not isinstance(extra, dict):
+        raise CheckpointError(f"{where}: its extra is a {type(extra).__name__}, not a dict.")
     _apply(todo, undo, where)
-    return dict(extra)
+    return extra
 
 
 def _given(*parts: Stateful | None) -> dict[str, Stateful]:
@@ -239,7 +241,7 @@ def _component(
 def _type(value: Tensor | np.ndarray[Any, Any]) -> str:
     if isinstance(value, Tensor):
         return str(value.type)
-    return f"ndarray {Type(value.shape, value.dtype)}"
+    return f"ndarray {Type(value.shape, as_dtype(value.dtype))}"
 
 
 def _assign_to(state: Any) -> Callable[[Any], None]:
