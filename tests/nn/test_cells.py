@@ -217,7 +217,7 @@ def test_seed_decides_and_weights_differ():
         assert np.abs(p.detach().numpy()).max() <= bound
 
 
-# --- Jordan: feeding back the output, and teacher forcing ------------------------------------------
+# --- Jordan: feeding back the output, and teacher forcing ------------
 
 
 def test_jordan_feeds_back_what_it_is_told(rng, randomize, close):

@@ -143,7 +143,7 @@ def test_shared_parameters_count_once():
     net.load_state_dict(state)
     state["head.weight"] = state["head.weight"] + 1
     with pytest.raises(
-        tg.CheckpointError, match="'embed.weight' and 'head.weight' are one parameter"
+        tg.CheckpointError, match=r"'embed.weight' and 'head.weight' are one parameter"
     ):
         net.load_state_dict(state)
     twin = copy.deepcopy(net)
@@ -204,7 +204,7 @@ def test_containers():
     layers[1] = nn.Linear(2, 2, bias=False)
     assert len(layers) == 4 and isinstance(layers[-1], nn.Tanh)
     assert list(layers.state_dict()) == ["0.weight", "0.bias", "1.weight", "2.weight", "2.bias"]
-    with pytest.raises(tg.DTypeError, match="got function, expected an nn.Module"):
+    with pytest.raises(tg.DTypeError, match=r"got function, expected an nn.Module"):
         nn.Sequential(nn.Linear(2, 2), lambda x: x)
     text = repr(nn.Sequential(nn.Linear(2, 3), nn.LSTM(3, 4, 2, bidirectional=True)))
     assert text == (
@@ -230,7 +230,7 @@ def test_parameter_refuses_integers():
         nn.Parameter([1, 2, 3])
 
 
-# --- initialisers ------------------------------------------------------------------------------------
+# --- initialisers ------------
 
 
 def fresh(*shape):

@@ -234,7 +234,8 @@ def test_merges(merge, rng):
     x = tg.tensor(rng.normal(size=(4, 2, I)))
     ya, yb = host((nn.Recurrent(a)(x)[0], nn.Recurrent(b, reverse=True)(x)[0]))
     how = {
-        "concat": np.concatenate([ya, yb], -1), "sum": ya + yb, "mean": (ya + yb) / 2, "mul": ya * yb,
+        "concat": np.concatenate([ya, yb], -1), "sum": ya + yb, "mean": (ya + yb) / 2,
+        "mul": ya * yb,
         None: ya - yb,
     }  # fmt: skip
     layer = nn.Bidirectional(a, b, (lambda p, q: p - q) if merge is None else merge)
@@ -321,7 +322,7 @@ def test_lengths_inside_jit(rng):
         same(host(run(x, tg.tensor(lengths))), host(layer(x, lengths=lengths)), 1e-13)
 
 
-# --- hierarchies -----------------------------------------------------------------------------------
+# --- hierarchies --------------------
 
 
 @pytest.mark.parametrize("batch_first", [False, True])

@@ -1,4 +1,4 @@
-"""nn.RNN, nn.LSTM, nn.GRU against PyTorch in float64: outputs, states and all gradients to 1e-10."""
+"""nn.RNN, nn.LSTM, nn.GRU against PyTorch in float64: values and all gradients to 1e-10."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def same(a, b, tol=1e-13):
         assert np.shape(p) == np.shape(q) and np.allclose(p, q, rtol=tol, atol=tol)
 
 
-# --- dropout ---------------------------------------------------------------------------------------
+# --- dropout --------------------
 
 
 def test_dropout_limits_and_scale(rng):
@@ -79,7 +79,7 @@ def test_seeded_dropout_repeats(rng):
     assert np.array_equal(a, nn.functional.dropout(x, 0.5).numpy())
 
 
-# --- zoneout ---------------------------------------------------------------------------------------
+# --- zoneout --------------------
 
 
 def test_zoneout_limits(rng):
@@ -133,7 +133,7 @@ def test_zoneout_leaves_integers_alone():
     assert (n.numpy() == T).all()
 
 
-# --- recurrent (variational) dropout ------------------------------------------------------------------
+# --- recurrent (variational) dropout --------------------
 
 
 @pytest.mark.parametrize("make", [nn.RNNCell, nn.LSTMCell, nn.GRUCell, nn.LayerNormGRUCell])
@@ -192,7 +192,7 @@ def test_memory_does_not_grow(rng):
     same(host(end), host(state), 0)
 
 
-# --- composition ------------------------------------------------------------------------------------
+# --- composition --------------------
 
 
 def test_wrappers_compose_in_any_order(rng, gradients):
@@ -205,7 +205,7 @@ def test_wrappers_compose_in_any_order(rng, gradients):
     ]
     for make in orders:
         layer = nn.Recurrent(make(nn.LSTMCell(H, H, **f64)))
-        y, final, found = gradients(layer, x, None, [6, 0, 3, 1, 6])
+        y, _, found = gradients(layer, x, None, [6, 0, 3, 1, 6])
         assert y.shape == (T, B, H) and len(found) == 5
         assert all(np.isfinite(g).all() and g.any() for g in found.values())
 
