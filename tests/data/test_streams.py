@@ -77,3 +77,5 @@ def test_errors():
     state = ContiguousStreams(np.arange(20), 2, 3).state_dict()
     with pytest.raises(ArgumentError, match="steps: saved 3, here 4"):
         ContiguousStreams(np.arange(20), 2, 4).load_state_dict(state)
+    with pytest.raises(ArgumentError, match="sequence: saved"):
+        ContiguousStreams(np.arange(1, 21), 2, 3).load_state_dict(state)

@@ -5,7 +5,9 @@ In: an array, time first. Out: chunks of inputs, and of targets: the inputs one 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,7 @@ class ContiguousStreams:
                 f"streams of {steps} steps, at least {needed} are needed. "
                 "Use a longer text, or smaller batch_size or steps."
             )
+        self._data = data
         used = self.stream_length * batch_size
         rows = (batch_size, self.stream_length, *data.shape[1:])
         self._inputs = data[:used].reshape(rows)
@@ -94,8 +97,18 @@ class ContiguousStreams:
         """Go to the start of an epoch (they are all alike)."""
         self.epoch, self.position = epoch, 0
 
+    @cached_property
+    def _digest(self) -> str:
+        """Tells whether a saved position belongs to this sequence."""
+        described = hashlib.blake2b(
+            f"{self._data.dtype} {self._data.shape}".encode(), digest_size=8
+        )
+        described.update(np.ascontiguousarray(self._data).data)
+        return described.hexdigest()
+
     def _settings(self) -> dict[str, Any]:
         return {
+            "sequence": self._digest,
             "stream_length": self.stream_length,
             "batch_size": self.batch_size,
             "steps": self.steps,
