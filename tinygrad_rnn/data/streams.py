@@ -48,6 +48,11 @@ class ContiguousStreams:
         data = np.asarray(sequence)
         if data.ndim == 0 or data.size == 0:
             raise ArgumentError("ContiguousStreams: the sequence is empty; is the text?")
+        if data.dtype.kind not in "biuf":
+            raise ArgumentError(
+                f"ContiguousStreams: the sequence has dtype {data.dtype}, expected numbers; "
+                "turn text into numbers with Vocabulary.encode."
+            )
         if batch_size < 1 or steps < 1:
             raise ArgumentError(
                 f"ContiguousStreams: batch_size={batch_size}, steps={steps}; expected at least 1."
@@ -100,11 +105,9 @@ class ContiguousStreams:
     @cached_property
     def _digest(self) -> str:
         """Tells whether a saved position belongs to this sequence."""
-        described = hashlib.blake2b(
-            f"{self._data.dtype} {self._data.shape}".encode(), digest_size=8
-        )
-        described.update(np.ascontiguousarray(self._data).data)
-        return described.hexdigest()
+        described = f"{self._data.dtype} {self._data.shape}".encode()
+        values = np.ascontiguousarray(self._data).data
+        return hashlib.blake2b(values, digest_size=8, key=described[:64]).hexdigest()
 
     def _settings(self) -> dict[str, Any]:
         return {
