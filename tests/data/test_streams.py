@@ -65,11 +65,11 @@ def test_features_stay():
 
 
 def test_errors():
-    for empty in ([], "", np.zeros((0, 3))):
+    for empty in ([], np.zeros((0, 3))):
         with pytest.raises(ArgumentError, match="empty"):
             ContiguousStreams(np.array(empty), 1, 1)
     with pytest.raises(ArgumentError, match="expected numbers"):
-        ContiguousStreams(list("some text"), 2, 2)
+        ContiguousStreams("some text", 2, 2)
     with pytest.raises(ArgumentError, match="at least 5 are needed"):
         ContiguousStreams([1, 2, 3], 4, 1)
     with pytest.raises(ArgumentError, match="at least 7 are needed"):

@@ -46,13 +46,13 @@ class ContiguousStreams:
         drop_last: bool = False,
     ):
         data = np.asarray(sequence)
-        if data.ndim == 0 or data.size == 0:
-            raise ArgumentError("ContiguousStreams: the sequence is empty; is the text?")
         if data.dtype.kind not in "biuf":
             raise ArgumentError(
                 f"ContiguousStreams: the sequence has dtype {data.dtype}, expected numbers; "
                 "turn text into numbers with Vocabulary.encode."
             )
+        if data.ndim == 0 or data.size == 0:
+            raise ArgumentError("ContiguousStreams: the sequence is empty; is the text?")
         if batch_size < 1 or steps < 1:
             raise ArgumentError(
                 f"ContiguousStreams: batch_size={batch_size}, steps={steps}; expected at least 1."
