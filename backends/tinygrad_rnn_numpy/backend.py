@@ -1,0 +1,69 @@
+"""NumpyBackend: eager kernels and the default program of loops over kernels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.extend import Backend, Graph, Node, Program, Type
+
+from . import host, kernels
+
+_KERNELS: dict[str, Callable[..., Any]] = kernels.table(np) | {
+    "take": host.take,
+    "scatter_add": host.scatter_add,
+    "random_bits": host.random_bits,
+    "erf": host.erf,
+}
+
+
+def _silent(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel without NumPy's warnings: infinities and NaN are values here."""
+    return np.errstate(all="ignore")(kernel)
+
+
+class NumpyBackend(Backend):
+    """Arrays are NumPy's; products go to its BLAS."""
+
+    name = "numpy"
+    kernels: Mapping[str, Callable[..., Any]] = {
+        name: _silent(kernel) if name in kernels.NOISY | {"sigmoid", "zmul", "zdiv", "cast", "sum", "contract", "cumsum"} else kernel
+        for name, kernel in _KERNELS.items()
+    }
+
+    def put(self, host: np.ndarray) -> np.ndarray:
+        return np.array(host, order="C")
+
+    def get(self, buffer: Any) -> np.ndarray:
+        return np.asarray(buffer)
+
+    def empty(self, type: Type) -> np.ndarray:
+        return np.empty(type.shape, type.dtype.np)
+
+    def specialize(self, node: Node) -> Callable[..., Any]:
+        name, attrs = node.op.name, node.attrs
+        if name == "contract":
+            run = kernels.plan(attrs["a"], attrs["b"], attrs["out"])
+            return functools.partial(run, np)
+        if name == "slice":
+            index = tuple(map(slice, attrs["start"], attrs["stop"], attrs["step"]))
+            return lambda x: x[index]
+        if name not in _KERNELS:
+            return super().specialize(node)
+        kernel = _KERNELS[name]
+        return functools.partial(kernel, **attrs) if attrs else kernel
+
+    def takes_out(self, kernel: Callable[..., Any], node: Node) -> bool:
+        return isinstance(kernel, np.ufunc) and bool(node.output.type.shape)
+
+    def compile(self, graph: Graph) -> Program:
+        run = super().compile(graph)
+
+        def quiet(*buffers: Any) -> Any:
+            with np.errstate(all="ignore"):
+                return run(*buffers)
+
+        return quiet

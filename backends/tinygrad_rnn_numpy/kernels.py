@@ -1,0 +1,170 @@
+"""Kernels for every primitive, written once for NumPy and for modules with its interface (CuPy).
+
+In: arrays of the module `xp`. Out: arrays. No derivatives, no types, no graphs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_rnn.extend import primitives
+
+Kernel = Callable[..., Any]
+
+#: Primitives that are one function of the array module.
+DIRECT = {
+    "neg": "negative", "abs": "abs", "sign": "sign", "add": "add", "sub": "subtract",
+    "mul": "multiply", "div": "divide", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "power", "maximum": "maximum", "minimum": "minimum", "exp": "exp", "expm1": "expm1",
+    "log": "log", "log1p": "log1p", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tan": "tan",
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "sinh": "sinh",
+    "cosh": "cosh", "tanh": "tanh", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+    "floor": "floor", "ceil": "ceil", "round": "rint", "equal": "equal", "less": "less",
+    "less_equal": "less_equal", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "invert": "invert", "shift_left": "left_shift", "shift_right": "right_shift", "where": "where",
+}  # fmt: skip
+#: Of these, the ones that warn (overflow, division by zero) where IEEE has an answer.
+NOISY = {
+    "add", "sub", "mul", "div", "floordiv", "mod", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin",
+    "cos", "tan", "asin", "acos", "sinh", "cosh", "acosh", "atanh",
+}  # fmt: skip
+
+
+def table(xp: Any) -> dict[str, Kernel]:
+    """name -> kernel for every primitive that runs on arrays (not scan and call)."""
+    kernels: dict[str, Kernel] = {name: getattr(xp, function) for name, function in DIRECT.items()}
+    kernels |= {
+        "alias": lambda x: x,
+        "sigmoid": functools.partial(_sigmoid, xp),
+        "zmul": functools.partial(_zero_wins, xp, xp.multiply),
+        "zdiv": functools.partial(_zero_wins, xp, xp.divide),
+        "cast": lambda x, dtype: x.astype(dtype.np),
+        "sum": functools.partial(_sum, xp),
+        "max": lambda x, axes: xp.max(x, axes),
+        "argmax": lambda x, axis: xp.argmax(x, axis),
+        "cumsum": functools.partial(_cumsum, xp),
+        "reshape": lambda x, shape: x.reshape(shape),
+        "transpose": lambda x, perm: x.transpose(perm),
+        "broadcast_to": lambda x, shape: xp.broadcast_to(x, shape),
+        "slice": lambda x, start, stop, step: x[tuple(map(slice, start, stop, step))],
+        "pad": functools.partial(_pad, xp),
+        "concat": lambda *xs, axis: xp.concatenate(xs, axis),
+        "flip": lambda x, axes: xp.flip(x, axes),
+        "contract": functools.partial(contract, xp),
+        "full": lambda value, shape, dtype: xp.full(shape, value, dtype.np),
+        "iota": lambda size, dtype: xp.arange(size, dtype=dtype.np),
+    }
+    return kernels
+
+
+def _sigmoid(xp: Any, x: Any, out: Any = None) -> Any:
+    y = xp.negative(x, out)
+    if y.ndim == 0:
+        return 1 / (1 + xp.exp(y))
+    xp.exp(y, y)
+    xp.add(y, 1, y)
+    return xp.reciprocal(y, y)
+
+
+def _zero_wins(xp: Any, op: Kernel, a: Any, b: Any) -> Any:
+    """op(a, b), 0 where a is 0. Only a zero can have met an infinity, so look before repairing."""
+    y = op(a, b)
+    bad = y != y
+    return xp.where(bad & (a == 0), xp.zeros_like(y), y) if bad.any() else y
+
+
+def _sum(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    if x.dtype == xp.float16:
+        return x.sum(axes, dtype=xp.float32).astype(xp.float16)
+    return x.sum(axes, dtype=x.dtype)
+
+
+def _cumsum(xp: Any, x: Any, axis: int, reverse: bool) -> Any:
+    if reverse:
+        return xp.flip(xp.cumsum(xp.flip(x, axis), axis, dtype=x.dtype), axis)
+    return xp.cumsum(x, axis, dtype=x.dtype)
+
+
+def _pad(xp: Any, x: Any, low: Any, high: Any, interior: Any, value: Any) -> Any:
+    shape = [a + b + n + max(n - 1, 0) * k for n, a, b, k in zip(x.shape, low, high, interior)]
+    out = xp.full(shape, value, x.dtype)
+    if x.size:
+        out[tuple(slice(a, a + (n - 1) * (k + 1) + 1, k + 1) for n, a, k in zip(x.shape, low, interior))] = x
+    return out
+
+
+# --- contraction ---------------------------------------------------------------------------------
+
+
+def contract(xp: Any, x: Any, y: Any, a: Any, b: Any, out: Any) -> Any:
+    return plan(a, b, out)(xp, x, y)
+
+
+@functools.lru_cache(maxsize=4096)
+def plan(a: tuple[int, ...], b: tuple[int, ...], out: tuple[int, ...]) -> Kernel:
+    """A contraction as one (batched) matrix product: labels grouped, operands viewed as matrices."""
+    batch = [i for i in out if i in a and i in b]
+    inner = [i for i in a if i in b and i not in out]
+    rows = [i for i in out if i in a and i not in b]
+    cols = [i for i in out if i in b and i not in a]
+    swap = bool(cols and rows and not batch and out.index(cols[0]) < out.index(rows[0]))
+    if swap:  # the result comes out in its own order when the operands change places
+        a, b, rows, cols = b, a, cols, rows
+    natural = (*batch, *rows, *cols)
+    final = None if natural == out else tuple(natural.index(i) for i in out)
+    view_x, view_y = _matrix(a, batch, rows, inner), _matrix(b, batch, inner, cols)
+    pick = [(a.index(i), 0) if i in a else (b.index(i), 1) for i in natural]
+
+    def run(xp: Any, x: Any, y: Any) -> Any:
+        if swap:
+            x, y = y, x
+        shape = tuple([(y if which else x).shape[k] for k, which in pick])
+        left, right = view_x(x), view_y(y)
+        if left.dtype == xp.float16:
+            z = xp.matmul(left.astype(xp.float32), right.astype(xp.float32)).astype(xp.float16)
+        else:
+            z = xp.matmul(left, right)
+        z = z.reshape(shape)
+        return z if final is None else z.transpose(final)
+
+    return run
+
+
+def _matrix(labels: Any, batch: Any, first: Any, second: Any) -> Kernel:
+    """A view of an operand as [batch…, first, second], without a copy where the layout allows it."""
+    wanted = (*batch, *first, *second)
+    turned = (*batch, *second, *first)
+    n, k = len(batch), len(batch) + len(first)
+    k_turned = n + len(second)
+    if tuple(labels) == turned and tuple(labels) != wanted:
+        # stored the other way round: group the axes as they lie, then swap the two groups
+        def view(x: Any) -> Any:
+            s = x.shape
+            return x.reshape(*s[:n], _size(s[n:k_turned]), _size(s[k_turned:])).swapaxes(-1, -2)
+
+        return view
+    order = None if tuple(labels) == wanted else tuple(labels.index(i) for i in wanted)
+
+    def straight(x: Any) -> Any:
+        if order is not None:
+            x = x.transpose(order)
+        s = x.shape
+        return x if len(s) == n + 2 and k == n + 1 else x.reshape(*s[:n], _size(s[n:k]), _size(s[k:]))
+
+    return straight
+
+
+def _size(shape: Any) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+#: Every primitive has a kernel here, or is run as a program (scan, call), or is host-only below.
+def unknown() -> list[str]:
+    import numpy as np
+
+    return sorted(set(primitives) - set(table(np)) - {"scan", "call"})

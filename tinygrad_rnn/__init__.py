@@ -1,0 +1,47 @@
+"""tinygrad_rnn: recurrent networks whose backpropagation through time is derived, never written."""
+
+from . import data, nn, optim, random
+from .autodiff import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .backend import Backend, get_backend, list_backends, use_backend
+from .call import checkpoint, custom_vjp
+from .errors import TinygradRnnError
+from .graph import Graph
+from .jit import explain, jit, trace
+from .ops import *  # noqa: F403
+from .ops import __all__ as _functions
+from .random import Generator, manual_seed
+from .scan import scan
+from .storage import load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from .tensor import Tensor
+from .trace import enable_grad, is_grad_enabled, no_grad
+from .types import (
+    DType,
+    Type,
+    default_dtype,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    set_default_dtype,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from .types import bool_ as bool
+from .vectorize import vmap
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend", "DType", "Generator", "Graph", "Tensor", "TinygradRnnError", "Type", "bool",
+    "checkpoint", "custom_vjp", "data", "default_dtype", "enable_grad", "explain", "float16",
+    "float32", "float64", "get_backend", "grad", "hessian", "hvp", "int8", "int16", "int32",
+    "int64", "is_grad_enabled", "jacobian", "jit", "jvp", "list_backends", "load_checkpoint",
+    "load_tensors", "manual_seed", "nn", "no_grad", "optim", "random", "save_checkpoint",
+    "save_tensors", "scan", "set_default_dtype", "trace", "uint8", "uint16", "uint32", "uint64",
+    "use_backend", "value_and_grad", "vjp", "vmap", *_functions,
+]  # fmt: skip

@@ -1,0 +1,210 @@
+"""Functions as one operation: checkpoint (recompute instead of save) and custom_vjp.
+
+In: a function of tensors. Out: a function whose application is one node of the graph, with a body.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .backend import Backend, compiled, get_backend
+from .errors import ArgumentError, DTypeError, GradientError, ShapeError
+from .graph import Graph
+from .ops.reductions import sum as sum_
+from .primitive import Primitive, bind, item
+from .residuals import derive, inner, with_residuals
+from .tensor import Tensor, Value, wrap
+from .trace import Tracer
+from .tree import flatten, unflatten
+from .types import Type
+from .vectorize import batch_graph, vmap
+
+
+class Inlined(Primitive):
+    """An application of a body graph; its outputs are the body's."""
+
+    @staticmethod
+    def type(*types: Type, body: Graph, **_: Any) -> tuple[Type, ...]:
+        want = tuple(v.type for v in body.inputs)
+        if types != want:
+            raise ShapeError(f"call: operands {types} where the body takes {want}.")
+        return tuple(v.type for v in body.outputs)
+
+    @classmethod
+    def execute(cls, backend: Backend, types: Any, attrs: dict[str, Any], buffers: Any) -> Any:
+        return tuple(compiled(backend, attrs["body"])(*buffers))
+
+
+class Call(Inlined, name="call"):
+    """A function as one node. `save` "auto" keeps what its derivative reads, "carry" nothing."""
+
+    reference = staticmethod(lambda *xs, body, **_: tuple(body.interpret(*xs)))
+    vjp = ()
+
+    @classmethod
+    def visible(cls, attrs: dict[str, Any]) -> int:
+        shown: int = attrs["shown"]
+        return shown
+
+    @classmethod
+    def prepare(cls, values: tuple[Value, ...], attrs: dict[str, Any]) -> dict[str, Any]:
+        needs = tuple([v.tracked for v in values])
+        return {**attrs, "body": with_residuals(attrs["body"], 0, 0, needs, attrs["shown"], attrs["save"])}
+
+    @classmethod
+    def pullback(cls, needs: Any, g: Any, y: Any, inputs: Any, attrs: Any) -> Any:
+        body, record = attrs["body"], y._value
+        index = {v: i for i, v in enumerate(inner(body))}
+        available = {index[v]: at for at, v in enumerate(body.outputs) if v in index}
+        if attrs["save"] == "carry":
+            available = {}
+        g_ys = tuple(i in g for i in range(len(body.outputs)))
+        back = derive(body, 0, 0, tuple(needs), g_ys, frozenset(available))
+        reads = [wrap(item(record, available[i])) for i in back.reads]
+        cts = [g[i] for i, has in enumerate(g_ys) if has]
+        outs = bind(
+            cls, *inputs, *reads, *cts,
+            body=back.graph, shown=len(back.graph.outputs), save=attrs["save"],
+        )  # fmt: skip
+        result: list[Tensor | None] = [None] * len(inputs)
+        for i, ct in zip(back.xs, outs):
+            result[i] = ct
+        return result
+
+    @classmethod
+    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+        return tuple(batch_graph(attrs["body"], size, args, batched))
+
+
+class Custom(Inlined, name="custom"):
+    """A function with a derivative rule of the user's: `rule(g, y, *args) -> cotangents`."""
+
+    reference = staticmethod(lambda *xs, body, **_: tuple(body.interpret(*xs)))
+    vjp = ()
+
+    @classmethod
+    def pullback(cls, needs: Any, g: Any, y: Any, inputs: Any, attrs: Any) -> Any:
+        from .ops.creation import zeros
+
+        record = y._value
+        outs = [wrap(item(record, i)) for i in range(len(record.type))]
+        cts = [g[i] if i in g else zeros(o.shape, o.dtype, o.backend) for i, o in enumerate(outs)]
+        return attrs["rule"](cts, outs, inputs)
+
+    @classmethod
+    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+        from .residuals import NOWHERE
+
+        body, rule = attrs["body"], attrs["rule"]
+        with Tracer("vmap", NOWHERE) as tracer:
+            types = [
+                v.type.with_shape((size, *v.type.shape)) if b else v.type for v, b in zip(body.inputs, batched)
+            ]
+            xs = [wrap(Value(t, tracer.input(t), NOWHERE)) for t in types]
+            outs = batch_graph(body, size, xs, batched)
+            graph = tracer.finish([t._value.data for t in outs])
+
+        def batched_rule(g: list[Tensor], y: list[Tensor], inputs: Sequence[Tensor]) -> list[Any]:
+            axes = (*(0,) * len(g), *(0,) * len(y), *(0 if b else None for b in batched))
+
+            def one(*flat: Tensor) -> Any:
+                n = len(g)
+                out = rule(list(flat[:n]), list(flat[n : 2 * n]), flat[2 * n :])
+                return [ct for ct in out if ct is not None]
+
+            found = iter(vmap(one, axes)(*g, *y, *inputs))
+            given = [next(found, None) if t.dtype.is_float else None for t in inputs]
+            return [ct if b or ct is None else sum_(ct, 0) for ct, b in zip(given, batched)]
+
+        return bind(cls, *args, body=graph, rule=batched_rule)
+
+
+def trace_call(
+    what: str, f: Callable[..., Any], leaves: Sequence[Tensor], treedef: Any
+) -> tuple[Graph, list[Tensor], Any]:
+    """f as a graph of its leaves and of what it captures; (graph, captured, structure of the result)."""
+    backend = leaves[0].backend if leaves else get_backend()
+    with Tracer(what, backend) as tracer:
+        fresh = [wrap(Value(t.type, tracer.input(t.type), backend)) for t in leaves]
+        outputs, out_def = flatten(f(*unflatten(treedef, fresh)))
+        for y in outputs:
+            if not isinstance(y, Tensor):
+                raise DTypeError(f"{what}: the function returned a {type(y).__name__}, expected tensors.")
+        graph = tracer.finish([tracer.lift(y._value, y) for y in outputs])
+    return graph, [wrap(c.value) for c in tracer.captures.values()], out_def
+
+
+def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`f`, of which the backward pass recomputes the inside instead of saving it.
+
+    Arguments and results are trees of tensors. Costs one more evaluation of `f`, saves its memory.
+
+    >>> from tinygrad_rnn import grad, tensor
+    >>> grad(checkpoint(lambda x: (x * x).tanh()))(tensor(0.0)).item()
+    0.0
+    """
+
+    @functools.wraps(f)
+    def wrapped(*args: Any) -> Any:
+        leaves, treedef = flatten(args)
+        for leaf in leaves:
+            if not isinstance(leaf, Tensor):
+                raise DTypeError(f"checkpoint: an argument is a {type(leaf).__name__}, expected tensors.")
+        graph, captured, out_def = trace_call("checkpoint", f, leaves, treedef)
+        outs = bind(Call, *leaves, *captured, body=graph, shown=len(graph.outputs), save="carry")
+        return unflatten(out_def, outs)
+
+    return wrapped
+
+
+def custom_vjp(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
+    """`f` with a derivative rule of your own: `rule(g, y, *args)` returns one cotangent per argument.
+
+    `g` and `y` are the cotangent and the value of the result. Return None for arguments without a
+    gradient. The rule is written in tensor operations, so it can be differentiated again.
+
+    >>> from tinygrad_rnn import grad, tensor
+    >>> straight_through = custom_vjp(lambda x: x.round(), lambda g, y, x: g)
+    >>> grad(straight_through)(tensor(0.7)).item()
+    1.0
+    """
+
+    @functools.wraps(f)
+    def wrapped(*args: Any) -> Any:
+        leaves, treedef = flatten(args)
+        for leaf in leaves:
+            if not isinstance(leaf, Tensor):
+                raise DTypeError(f"custom_vjp: an argument is a {type(leaf).__name__}, expected tensors.")
+        graph, captured, out_def = trace_call("custom_vjp", f, leaves, treedef)
+        if any(t.requires_grad for t in captured):
+            raise GradientError(
+                "custom_vjp: the function captures a tensor that requires a gradient; make it an argument, "
+                "so that the rule can return its cotangent."
+            )
+
+        def on_leaves(g: list[Tensor], y: list[Tensor], inputs: Sequence[Tensor]) -> list[Any]:
+            given = unflatten(treedef, inputs[: len(leaves)])
+            out = rule(unflatten(out_def, g), unflatten(out_def, y), *given)
+            out = out if isinstance(out, tuple) else (out,)
+            if len(out) != len(args):
+                raise ArgumentError(f"custom_vjp: the rule returned {len(out)} cotangents for {len(args)} arguments.")
+            flat: list[Any] = []
+            for ct, arg in zip(out, args):
+                here, arg_def = flatten(arg)
+                found, ct_def = flatten(ct)
+                if ct is None:
+                    found = [None] * len(here)
+                elif ct_def != arg_def:
+                    raise ArgumentError(f"custom_vjp: a cotangent has structure {ct_def}, its argument {arg_def}.")
+                flat += found
+            for ct, x in zip(flat, inputs):
+                if ct is not None and ct.type is not x.type:
+                    raise ShapeError(f"custom_vjp: a cotangent is {ct.type}, its argument is {x.type}.")
+            return flat + [None] * (len(inputs) - len(leaves))
+
+        outs = bind(Custom, *leaves, *captured, body=graph, rule=on_leaves)
+        return unflatten(out_def, outs)
+
+    return wrapped

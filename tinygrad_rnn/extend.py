@@ -1,0 +1,16 @@
+"""The stable names for authors of primitives and of backends."""
+
+from .backend import API, GROUP, Backend, Program, primitives
+from .errors import BackendError, IndexRangeError
+from .graph import Graph, Node, Var, subgraphs
+from .ops.bits import philox
+from .ops.gathering import index_error
+from .primitive import Arg, Elementwise, Primitive, Sample, bind
+from .program import compile_python
+from .types import DTYPES, DType, Type
+
+__all__ = [
+    "API", "DTYPES", "GROUP", "Arg", "Backend", "BackendError", "DType", "Elementwise", "Graph",
+    "IndexRangeError", "Node", "Primitive", "Program", "Sample", "Type", "Var", "bind",
+    "compile_python", "index_error", "philox", "primitives", "subgraphs",
+]  # fmt: skip

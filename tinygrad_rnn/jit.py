@@ -1,0 +1,236 @@
+"""jit: a function recorded once as a graph, optimised, compiled for the backend, and run from then on.
+
+In: a Python function; a whole training step (forward, backward, optimizer) is one. Out: a function
+with the same effects. Tensors that the function reads from outside are read anew at every call;
+tensors that it assigns to (parameters, optimizer state, generators, `.grad`) are assigned at every
+call. `trace` and `explain` show what was recorded.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .backend import Backend, compiled, get_backend
+from .call import Call
+from .errors import DTypeError
+from .explanation import Explanation
+from .graph import Graph, Var
+from .ops.creation import tensor
+from .primitive import RELEASED, apply
+from .tensor import Tensor, Value, leaf_value, wrap
+from .trace import Tracer, state
+from .tree import flatten, unflatten
+
+
+class Recording:
+    """One recorded call of a function: the graph, where its operands come from, where results go."""
+
+    def __init__(self, fn: Callable[..., Any], leaves: Sequence[Any], treedef: Any, backend: Backend):
+        self.backend = backend
+        name = getattr(fn, "__name__", type(fn).__name__)
+        with Tracer(f"jit({name})", backend, assigns=True) as tracer:
+            given = [_placeholder(t, tracer) if isinstance(t, Tensor) else t for t in leaves]
+            args, kwargs = unflatten(treedef, given)
+            try:
+                result = fn(*args, **kwargs)
+                self._read_effects(tracer, result, given)
+            finally:
+                for handle, original in tracer.assigned.values():
+                    handle._value = original
+                for handle, original in tracer.grads.values():
+                    handle._grad = original
+        self.guards = [(obj, attribute, value) for obj, attribute, value in tracer.guards]
+        self.sources = [_source(c.handle, tracer) for c in tracer.captures.values()]
+        self.types = [(c.value.type, c.value.tracked) for c in tracer.captures.values()]
+        self.grad_reads = list(tracer.grad_reads.values())
+        self.graph: Graph = tracer.finish(self.outputs)
+
+    def _read_effects(self, tracer: Tracer, result: Any, given: Sequence[Any]) -> None:
+        """Collect outputs: results, then values of assigned tensors, then gradients."""
+        results, self.out_def = flatten(result)
+        self.static = [None if isinstance(r, Tensor) else (r,) for r in results]
+        tensors = [r for r in results if isinstance(r, Tensor)]
+        # a result that was already differentiated inside needs no gradient from outside
+        self.tracked = [t._value.tracked and t._value.op is not RELEASED for t in tensors]
+        self.outputs: list[Var] = [tracer.lift(t._value, t) for t in tensors]
+        self.n_results = len(tensors)
+        self.assigned = [handle for handle, _ in tracer.assigned.values()]
+        self.outputs += [tracer.lift(h._value, h) for h in self.assigned]
+        place = {id(t): i for i, t in enumerate(given) if isinstance(t, Tensor)}
+        # (where the gradient goes: a tensor, or the number of an argument; whether there is one)
+        self.grads: list[tuple[Any, bool]] = []
+        for handle, _ in tracer.grads.values():
+            new = handle._grad
+            self.grads.append((place.get(id(handle), handle), new is not None))
+            if new is not None:
+                self.outputs.append(tracer.lift(new._value, new))
+
+    def valid(self) -> bool:
+        """Whether what the recording took for granted still holds."""
+        for obj, attribute, value in self.guards:
+            if getattr(obj, attribute) != value:
+                return False
+        for handle, present in self.grad_reads:
+            if (handle._grad is not None) != present:
+                return False
+        return [_fact(s()) for s in self.sources] == self.types
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        args = [t for t in leaves if isinstance(t, Tensor)]
+        operands = args + [source() for source in self.sources]
+        if any(self.tracked) and state.grad:
+            outs = apply(
+                Call, tuple(operands), {"body": self.graph, "shown": len(self.outputs), "save": "auto"}
+            )[: len(self.outputs)]
+            flags = self.tracked + [False] * (len(outs) - self.n_results)
+            tensors = [t if f else wrap(Value(t.type, t._value.data, self.backend)) for t, f in zip(outs, flags)]
+        else:
+            buffers = compiled(self.backend, self.graph)(*[t._value.data for t in operands])
+            tensors = [wrap(Value(v.type, b, self.backend)) for v, b in zip(self.graph.outputs, buffers)]
+        return self._write_effects(tensors, args)
+
+    def _write_effects(self, tensors: list[Tensor], args: Sequence[Tensor]) -> Any:
+        it = iter(tensors)
+        results = [s[0] if s is not None else next(it) for s in self.static]
+        for handle in self.assigned:
+            new = next(it)
+            old = handle._value
+            leaf = old.tracked and handle.is_leaf
+            handle._value = leaf_value(new.type, new._value.data, self.backend, leaf, handle)
+        for target, present in self.grads:
+            gradient = next(it) if present else None
+            if isinstance(target, int):
+                arg = args[target]
+                arg._grad = gradient if arg._grad is None or gradient is None else arg._grad + gradient
+            else:
+                target._grad = gradient
+        return unflatten(self.out_def, results)
+
+
+def _placeholder(t: Tensor, tracer: Tracer) -> Tensor:
+    fresh = wrap(Value(t.type, tracer.input(t.type), tracer.backend))
+    if t.requires_grad:
+        fresh._value = leaf_value(t.type, fresh._value.data, tracer.backend, True, fresh)
+    return fresh
+
+
+def _source(handle: Tensor, tracer: Tracer) -> Callable[[], Tensor]:
+    """How to find a captured tensor at the next call: by its handle, or as the gradient of one."""
+    for owner, _ in tracer.grad_reads.values():
+        if owner._grad is handle:
+            return lambda: owner._grad  # type: ignore[no-any-return]
+    return lambda: handle
+
+
+def _fact(t: Tensor) -> tuple[Any, bool]:
+    return t._value.type, t._value.tracked
+
+
+class Jit:
+    """What `jit` returns; `.recordings` are the graphs made so far."""
+
+    def __init__(self, fn: Callable[..., Any]):
+        if not callable(fn):
+            raise DTypeError(f"jit takes a function, got {type(fn).__name__}.")
+        self.fn = fn
+        self.cache: dict[Any, list[Recording]] = {}
+        functools.update_wrapper(self, fn, updated=())
+
+    @property
+    def recordings(self) -> list[Recording]:
+        return [r for found in self.cache.values() for r in found]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if state.tracer is not None:
+            return self.fn(*args, **kwargs)  # recorded into the graph around us
+        leaves, treedef = _operands(args, kwargs)
+        backend = next((t.backend for t in leaves if isinstance(t, Tensor)), None) or get_backend()
+        key = (treedef, backend.name, state.grad, tuple([_key(x) for x in leaves]))
+        found = self.cache.setdefault(key, [])
+        for recording in found:
+            if recording.valid():
+                return recording.run(leaves)
+        recording = Recording(self.fn, leaves, treedef, backend)
+        found.insert(0, recording)
+        del found[8:]  # what a guard made stale should not pile up
+        return recording.run(leaves)
+
+
+def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+    leaves, treedef = flatten((args, kwargs))
+    return [tensor(x) if isinstance(x, np.ndarray | np.generic) else x for x in leaves], treedef
+
+
+def _key(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.type, x.requires_grad
+    if isinstance(x, bool | int | float | str | bytes):
+        return type(x), repr(x)
+    try:
+        hash(x)
+    except TypeError:
+        raise DTypeError(
+            f"jit: an argument of type {type(x).__name__} is neither a tensor nor hashable; pass tensors, "
+            "or trees of them."
+        ) from None
+    return x
+
+
+def jit(fn: Callable[..., Any]) -> Jit:
+    """`fn`, recorded at its first call and run as one compiled graph afterwards.
+
+    Tensors and arrays among the arguments are inputs; other arguments are constants of the recording
+    (a new value is recorded anew). Python code inside runs once, while recording: use `where`, not
+    `if`, on values.
+
+    >>> counter = tensor(0)
+    >>> @jit
+    ... def step(x):
+    ...     counter.assign_(counter + 1)
+    ...     return x * counter
+    >>> step(tensor(10)).item(), step(tensor(10)).item()
+    (10, 20)
+    """
+    return Jit(fn)
+
+
+def _record(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
+    leaves, treedef = _operands(args, kwargs)
+    backend = next((t.backend for t in leaves if isinstance(t, Tensor)), None) or get_backend()
+    return Recording(fn.fn if isinstance(fn, Jit) else fn, leaves, treedef, backend)
+
+
+def trace(fn: Callable[..., Any]) -> Callable[..., Graph]:
+    """A function that returns what `fn(*args)` computes as a Graph, without computing it.
+
+    Inputs are the tensors among the arguments, then those captured; outputs are the results, then the
+    new values of assigned tensors and gradients.
+
+    >>> print(trace(lambda x: x * 2)(tensor([1.0])))
+    graph(a: f32[1]) {
+      v0: f32[] = full(value=2.0, shape=(), dtype=float32)
+      v1: f32[1] = mul(a, v0)
+      return v1
+    }
+    """
+    return lambda *args, **kwargs: _record(fn, args, kwargs).graph
+
+
+def explain(fn: Callable[..., Any]) -> Callable[..., Explanation]:
+    """A function that says what `fn(*args)` becomes: its loops, their products, what they save.
+
+    >>> from tinygrad_rnn import scan
+    >>> report = explain(lambda x: scan(lambda c, x: (c + x, None), tensor(0.0), x)[0])(tensor([1.0, 2.0]))
+    >>> len(report.loops), report.loops[0].length, report.loops[0].products
+    (1, 2, 0)
+    """
+
+    def wrapped(*args: Any, **kwargs: Any) -> Explanation:
+        recording = _record(fn, args, kwargs)
+        return Explanation(recording.graph, recording.backend)
+
+    return wrapped

@@ -1,0 +1,514 @@
+"""Elementwise primitives: one declaration each, derivative in one line per operand.
+
+In a `vjp`, `g` is the cotangent of the output `y`. A rule whose factor can be infinite or NaN uses
+`zmul`/`zdiv`, where a zero cotangent wins (0 * inf = 0): nothing flows from a masked position.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Arg, Elementwise, Primitive, Sample, bind, literal
+from ..tensor import Tensor
+from ..types import DType, Type, bool_, float32, float64, int64
+
+
+def unary(low: float = -2.0, high: float = 2.0, dtype: str | None = None) -> tuple[Sample, ...]:
+    return tuple(Sample((Arg(s, low, high, dtype),)) for s in ((3, 4), (), (2, 0), (5,)))
+
+
+def binary(
+    low: float = -2.0, high: float = 2.0, dtype: str | None = None, second: tuple[float, float] | None = None
+) -> tuple[Sample, ...]:
+    low2, high2 = second or (low, high)
+    pairs = (((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1, 4), (3, 1)), ((), (5,)), ((2, 0), (1,)))
+    return tuple(Sample((Arg(a, low, high, dtype), Arg(b, low2, high2, dtype))) for a, b in pairs)
+
+
+def cos(x: Tensor) -> Tensor:
+    out: Tensor = bind(Cos, x)
+    return out
+
+
+def sin(x: Tensor) -> Tensor:
+    out: Tensor = bind(Sin, x)
+    return out
+
+
+def exp(x: Tensor) -> Tensor:
+    out: Tensor = bind(Exp, x)
+    return out
+
+
+def log(x: Tensor) -> Tensor:
+    out: Tensor = bind(Log, x)
+    return out
+
+
+def sqrt(x: Tensor) -> Tensor:
+    out: Tensor = bind(Sqrt, x)
+    return out
+
+
+def zmul(g: Tensor, factor: Tensor) -> Tensor:
+    """g * factor, and 0 where g is 0 whatever the factor."""
+    out: Tensor = bind(ZMul, g, factor)
+    return out
+
+
+def zdiv(g: Tensor, divisor: Tensor) -> Tensor:
+    """g / divisor, and 0 where g is 0 whatever the divisor."""
+    out: Tensor = bind(ZDiv, g, divisor)
+    return out
+
+
+def zero_like(x: Tensor) -> Tensor:
+    """A zero that broadcasts against `x`, with its dtype."""
+    return literal(0.0 if x.dtype.is_float else 0, x.dtype, x.backend)
+
+
+def select(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    out: Tensor = bind(Where, c, a, b)
+    return out
+
+
+class Unary(Elementwise):
+    kinds = "f"
+    arity = 1
+
+
+class Binary(Elementwise):
+    arity = 2
+
+
+# --- arithmetic ----------------------------------------------------------------------------------
+
+
+class Alias(Unary, name="alias"):
+    """The same value under a new name (a cut in the tape)."""
+
+    kinds = "biuf"
+    reference = staticmethod(lambda x: x)
+    samples = unary()
+    vjp = (lambda g, y, x: g,)
+
+
+class Neg(Unary, name="neg"):
+    kinds = "iuf"
+    reference = np.negative
+    samples = unary()
+    vjp = (lambda g, y, x: -g,)
+
+
+class Abs(Unary, name="abs"):
+    """|x|; the derivative at 0 is 0."""
+
+    kinds = "iuf"
+    reference = np.abs
+    samples = unary(0.1, 2) + unary(-2, -0.1)
+    vjp = (lambda g, y, x: g * bind(Sign, x),)
+
+
+class Sign(Unary, name="sign"):
+    kinds = "iuf"
+    reference = np.sign
+    samples = unary(0.1, 2) + unary(-2, -0.1)
+
+
+class Add(Binary, name="add"):
+    kinds = "iuf"
+    reference = np.add
+    samples = binary()
+    vjp = (lambda g, y, a, b: g, lambda g, y, a, b: g)
+
+
+class Sub(Binary, name="sub"):
+    kinds = "iuf"
+    reference = np.subtract
+    samples = binary()
+    vjp = (lambda g, y, a, b: g, lambda g, y, a, b: -g)
+
+
+class Mul(Binary, name="mul"):
+    kinds = "iuf"
+    reference = np.multiply
+    samples = binary()
+    vjp = (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
+
+
+class Div(Binary, name="div"):
+    kinds = "f"
+    reference = np.divide
+    samples = binary(second=(0.4, 3)) + binary(second=(-3, -0.4))
+    vjp = (lambda g, y, a, b: zdiv(g, b), lambda g, y, a, b: -zdiv(g * y, b))
+
+
+def _zmul(a: Any, b: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.where(a == 0, np.zeros((), np.result_type(a)), a * b)
+
+
+def _zdiv(a: Any, b: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.where(a == 0, np.zeros((), np.result_type(a)), a / b)
+
+
+class ZMul(Binary, name="zmul"):
+    """a * b in which a zero `a` wins over an infinite or NaN `b`; differentiates as the product."""
+
+    kinds = "f"
+    reference = staticmethod(_zmul)
+    samples = binary()
+    vjp = (lambda g, y, a, b: zmul(g, b), lambda g, y, a, b: zmul(g, a))
+
+
+class ZDiv(Binary, name="zdiv"):
+    """a / b in which a zero `a` wins over a zero or NaN `b`; differentiates as the quotient."""
+
+    kinds = "f"
+    reference = staticmethod(_zdiv)
+    samples = binary(second=(0.4, 3))
+    vjp = (lambda g, y, a, b: zdiv(g, b), lambda g, y, a, b: -zdiv(g * y, b))
+
+
+class FloorDiv(Binary, name="floordiv"):
+    kinds = "iuf"
+    reference = np.floor_divide
+    samples = binary(second=(0.4, 3))
+
+
+class Mod(Binary, name="mod"):
+    """a - b * floor(a / b): the sign of the divisor, as in Python."""
+
+    kinds = "iuf"
+    reference = np.remainder
+    samples = binary(0.1, 0.35, second=(0.4, 3))
+    vjp = (lambda g, y, a, b: g, lambda g, y, a, b: -g * bind(FloorDiv, a, b))
+
+
+class Pow(Binary, name="pow"):
+    """a ** b; b * a**(b-1) is taken as 0 where b is 0, a**b * log(a) as 0 where a**b is 0."""
+
+    kinds = "iuf"
+    reference = np.power
+    samples = binary(0.3, 2.5, second=(-2, 2))
+    vjp = (
+        lambda g, y, a, b: zmul(g, zmul(b, bind(Pow, a, b - 1))),
+        lambda g, y, a, b: zmul(g, zmul(y, log(a))),
+    )
+
+
+class Maximum(Binary, name="maximum"):
+    """Equal operands share the cotangent equally."""
+
+    kinds = "iuf"
+    reference = np.maximum
+    samples = (Sample((Arg((3, 4), 0.6, 2), Arg((4,), -2, 0.5))), Sample((Arg((3,), -2, 0), Arg((2, 3), 0.1, 2))))
+    vjp = (lambda g, y, a, b: _share(g, a, b), lambda g, y, a, b: _share(g, b, a))
+
+
+class Minimum(Binary, name="minimum"):
+    """Equal operands share the cotangent equally."""
+
+    kinds = "iuf"
+    reference = np.minimum
+    samples = Maximum.samples
+    vjp = (lambda g, y, a, b: _share(g, b, a), lambda g, y, a, b: _share(g, a, b))
+
+
+def _share(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """g where a > b, half of it where they are equal, else 0."""
+    unequal = select(bind(Less, b, a), g, zero_like(g))
+    return select(bind(Equal, a, b), g * 0.5, unequal)
+
+
+# --- powers, exponentials, trigonometry ----------------------------------------------------------
+
+
+class Exp(Unary, name="exp"):
+    reference = np.exp
+    samples = unary()
+    vjp = (lambda g, y, x: g * y,)
+
+
+class Expm1(Unary, name="expm1"):
+    reference = np.expm1
+    samples = unary()
+    vjp = (lambda g, y, x: g * (y + 1),)
+
+
+class Log(Unary, name="log"):
+    reference = np.log
+    samples = unary(0.2, 3)
+    vjp = (lambda g, y, x: zdiv(g, x),)
+
+
+class Log1p(Unary, name="log1p"):
+    reference = np.log1p
+    samples = unary(-0.7, 3)
+    vjp = (lambda g, y, x: zdiv(g, x + 1),)
+
+
+class Sqrt(Unary, name="sqrt"):
+    reference = np.sqrt
+    samples = unary(0.2, 3)
+    vjp = (lambda g, y, x: zdiv(g * 0.5, y),)
+
+
+class Sin(Unary, name="sin"):
+    reference = np.sin
+    samples = unary()
+    vjp = (lambda g, y, x: g * cos(x),)
+
+
+class Cos(Unary, name="cos"):
+    reference = np.cos
+    samples = unary()
+    vjp = (lambda g, y, x: -(g * sin(x)),)
+
+
+class Tan(Unary, name="tan"):
+    reference = np.tan
+    samples = unary(-1.2, 1.2)
+    vjp = (lambda g, y, x: zmul(g, y * y + 1),)
+
+
+class Asin(Unary, name="asin"):
+    reference = np.arcsin
+    samples = unary(-0.8, 0.8)
+    vjp = (lambda g, y, x: zdiv(g, sqrt(1 - x * x)),)
+
+
+class Acos(Unary, name="acos"):
+    reference = np.arccos
+    samples = unary(-0.8, 0.8)
+    vjp = (lambda g, y, x: -zdiv(g, sqrt(1 - x * x)),)
+
+
+class Atan(Unary, name="atan"):
+    reference = np.arctan
+    samples = unary()
+    vjp = (lambda g, y, x: g / (x * x + 1),)
+
+
+def _atan2(a: Any, b: Any) -> Any:
+    if not (np.iscomplexobj(a) or np.iscomplexobj(b)):
+        return np.arctan2(a, b)
+    # analytic continuation for the complex step: the angle of b + i a
+    base = np.arctan2(np.real(a), np.real(b))
+    return base + 1j * (np.imag(a) * np.real(b) - np.imag(b) * np.real(a)) / (
+        np.real(a) ** 2 + np.real(b) ** 2
+    )
+
+
+class Atan2(Binary, name="atan2"):
+    kinds = "f"
+    reference = staticmethod(_atan2)
+    samples = binary(second=(0.4, 3)) + binary(0.4, 2, second=(-3, -0.4))
+    vjp = (
+        lambda g, y, a, b: zdiv(g * b, a * a + b * b),
+        lambda g, y, a, b: -zdiv(g * a, a * a + b * b),
+    )
+
+
+class Sinh(Unary, name="sinh"):
+    reference = np.sinh
+    samples = unary()
+    vjp = (lambda g, y, x: zmul(g, bind(Cosh, x)),)
+
+
+class Cosh(Unary, name="cosh"):
+    reference = np.cosh
+    samples = unary()
+    vjp = (lambda g, y, x: zmul(g, bind(Sinh, x)),)
+
+
+class Tanh(Unary, name="tanh"):
+    reference = np.tanh
+    samples = unary(-3, 3)
+    vjp = (lambda g, y, x: g * (1 - y * y),)
+
+
+class Asinh(Unary, name="asinh"):
+    reference = np.arcsinh
+    samples = unary()
+    vjp = (lambda g, y, x: g / sqrt(x * x + 1),)
+
+
+class Acosh(Unary, name="acosh"):
+    reference = np.arccosh
+    samples = unary(1.3, 4)
+    vjp = (lambda g, y, x: zdiv(g, sqrt(x * x - 1)),)
+
+
+class Atanh(Unary, name="atanh"):
+    reference = np.arctanh
+    samples = unary(-0.8, 0.8)
+    vjp = (lambda g, y, x: zdiv(g, 1 - x * x),)
+
+
+def _sigmoid(x: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+
+
+class Sigmoid(Unary, name="sigmoid"):
+    """1 / (1 + exp(-x)); a primitive because its derivative needs only the output."""
+
+    reference = staticmethod(_sigmoid)
+    samples = unary(-4, 4)
+    vjp = (lambda g, y, x: g * (y * (1 - y)),)
+
+
+def _erf(x: Any) -> Any:
+    """erf by its power series for small |x| and a continued fraction for large: exact, and slow."""
+    z = np.asarray(x)
+    real = z.real.astype(np.float64)
+    base = np.vectorize(math.erf, otypes=[np.float64])(real)
+    if np.iscomplexobj(z):
+        return base + 1j * z.imag * (2 / math.sqrt(math.pi)) * np.exp(-real * real)
+    return base.astype(z.dtype)
+
+
+class Erf(Unary, name="erf"):
+    """The error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x."""
+
+    reference = staticmethod(_erf)
+    samples = unary()
+    vjp = (lambda g, y, x: g * (exp(-(x * x)) * (2 / math.sqrt(math.pi))),)
+
+
+class Floor(Unary, name="floor"):
+    reference = np.floor
+    samples = unary(0.1, 0.9)
+
+
+class Ceil(Unary, name="ceil"):
+    reference = np.ceil
+    samples = unary(0.1, 0.9)
+
+
+class Round(Unary, name="round"):
+    """To the nearest integer, ties to even."""
+
+    reference = np.round
+    samples = unary(0.1, 0.4)
+
+
+# --- comparison, logic, choice -------------------------------------------------------------------
+
+
+class Equal(Binary, name="equal"):
+    kinds = "biuf"
+    result = bool_
+    reference = np.equal
+    samples = binary()
+
+
+class Less(Binary, name="less"):
+    kinds = "biuf"
+    result = bool_
+    reference = np.less
+    samples = binary()
+
+
+class LessEqual(Binary, name="less_equal"):
+    kinds = "biuf"
+    result = bool_
+    reference = np.less_equal
+    samples = binary()
+
+
+class And(Binary, name="and"):
+    kinds = "biu"
+    reference = np.bitwise_and
+    samples = binary(0, 9, "int64") + binary(0, 1, "bool")
+
+
+class Or(Binary, name="or"):
+    kinds = "biu"
+    reference = np.bitwise_or
+    samples = And.samples
+
+
+class Xor(Binary, name="xor"):
+    kinds = "biu"
+    reference = np.bitwise_xor
+    samples = And.samples
+
+
+class Invert(Unary, name="invert"):
+    """Logical not of booleans, bitwise not of integers."""
+
+    kinds = "biu"
+    reference = np.invert
+    samples = unary(0, 9, "int64") + unary(0, 1, "bool")
+
+
+class ShiftLeft(Binary, name="shift_left"):
+    kinds = "iu"
+    reference = np.left_shift
+    samples = binary(0, 9, "int64")
+
+
+class ShiftRight(Binary, name="shift_right"):
+    kinds = "iu"
+    reference = np.right_shift
+    samples = binary(0, 9, "int64")
+
+
+class Where(Elementwise, name="where"):
+    """a where the condition holds, else b; what is not chosen influences nothing."""
+
+    reference = np.where
+    arity = 3
+    samples = (
+        Sample((Arg((3, 4), 0, 1, "bool"), Arg((3, 4)), Arg((4,)))),
+        Sample((Arg((3, 1), 0, 1, "bool"), Arg(()), Arg((2, 1, 4)))),
+    )
+    vjp = (
+        None,
+        lambda g, y, c, a, b: select(c, g, zero_like(g)),
+        lambda g, y, c, a, b: select(c, zero_like(g), g),
+    )
+
+    @classmethod
+    def type(cls, *types: Type) -> Type:
+        from ..errors import DTypeError
+        from ..primitive import _broadcast
+
+        condition, a, b = types
+        if not condition.dtype.is_bool:
+            raise DTypeError(f"where: the condition is {condition}, expected bool; compare first.")
+        if a.dtype is not b.dtype:
+            raise DTypeError(f"where: the choices have dtypes {a} and {b}.")
+        return Type(_broadcast("where", types), a.dtype)
+
+
+class Cast(Primitive, name="cast"):
+    """The values in another dtype."""
+
+    reference = staticmethod(lambda x, dtype: _cast(x, dtype))
+    samples = tuple(
+        Sample((Arg((3, 2), 0, 9, a),), {"dtype": b})
+        for a, b in (("float32", float64), ("float64", float32), ("int64", float32), ("float32", int64))
+    )
+    vjp = (lambda g, y, x, dtype: bind(Cast, g, dtype=x.dtype) if x.dtype.is_float else None,)  # type: ignore[return-value]
+
+    @staticmethod
+    def type(x: Type, *, dtype: DType) -> Type:
+        return Type(x.shape, dtype)
+
+    @classmethod
+    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+        return bind(cls, *args, **attrs)
+
+
+def _cast(x: Any, dtype: DType) -> Any:
+    if np.iscomplexobj(x) and dtype.is_float:
+        return x  # the complex step keeps its perturbation
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(x).astype(dtype.np)

@@ -1,0 +1,488 @@
+"""Elementwise functions on tensors, arrays and Python numbers: promotion, then one primitive or a
+few. Operands broadcast; Python numbers take the dtype of their partner; floats win over integers."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DTypeError
+from ..primitive import Primitive, bind, is_scalar, literal, operands
+from ..tensor import Tensor
+from ..types import as_dtype, bool_, default_dtype
+from . import elementwise as e
+
+
+def _binary(op: type[Primitive], a: Any, b: Any) -> Tensor:
+    # the common case first: two tensors of one dtype, or a tensor and a number
+    if isinstance(a, Tensor):
+        if isinstance(b, Tensor):
+            if a._value.type.dtype is b._value.type.dtype:
+                return bind(op, a, b)  # type: ignore[no-any-return]
+        elif is_scalar(b) and (type(b) is int or a.dtype.is_float) and not a.dtype.is_bool:
+            return bind(op, a, literal(b, a.dtype, a._value.backend))  # type: ignore[no-any-return]
+    return bind(op, *operands(op.name, a, b))  # type: ignore[no-any-return]
+
+
+def as_tensor(name: str, x: Any) -> Tensor:
+    return x if isinstance(x, Tensor) else operands(name, x)[0]
+
+
+def astype(x: Tensor, dtype: Any) -> Tensor:
+    """The values in another dtype; floats become integers by truncation.
+
+    >>> from tinygrad_rnn import tensor
+    >>> astype(tensor([1.7, -1.7]), "int64").tolist()
+    [1, -1]
+    """
+    new = as_dtype(dtype)
+    out: Tensor = x if x.dtype is new else bind(e.Cast, x, dtype=new)
+    return out
+
+
+def _floating(name: str, x: Any) -> Tensor:
+    t = as_tensor(name, x)
+    return t if t.dtype.is_float else astype(t, default_dtype())
+
+
+def _unary(op: type[Primitive], x: Any) -> Tensor:
+    if isinstance(x, Tensor) and x._value.type.dtype.is_float:
+        return bind(op, x)  # type: ignore[no-any-return]
+    return bind(op, _floating(op.name, x))  # type: ignore[no-any-return]
+
+
+def _numeric(name: str, x: Any) -> Tensor:
+    t = as_tensor(name, x)
+    if t.dtype.is_bool:
+        raise DTypeError(f"{name} is not defined for {t.type}; cast with .astype(...).")
+    return t
+
+
+# --- arithmetic ----------------------------------------------------------------------------------
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """a + b; for booleans: logical or."""
+    return _binary(_for_bool(e.Add, e.Or, a, b), a, b)
+
+
+def subtract(a: Any, b: Any) -> Tensor:
+    """a - b."""
+    return _binary(e.Sub, a, b)
+
+
+def multiply(a: Any, b: Any) -> Tensor:
+    """a * b; for booleans: logical and."""
+    return _binary(_for_bool(e.Mul, e.And, a, b), a, b)
+
+
+def _is_bool(x: Any) -> bool:
+    return x.dtype is bool_ if isinstance(x, Tensor) else type(x) in (builtins.bool, np.bool_)
+
+
+def _for_bool(op: type[Primitive], instead: type[Primitive], a: Any, b: Any) -> type[Primitive]:
+    return instead if _is_bool(a) and _is_bool(b) else op
+
+
+def divide(a: Any, b: Any) -> Tensor:
+    """a / b; integers are divided as floats. Division by zero is IEEE's (inf, NaN)."""
+    if isinstance(a, Tensor) and a._value.type.dtype.is_float:
+        return _binary(e.Div, a, b)
+    x, y = operands("divide", a, b)
+    if not x.dtype.is_float:
+        x, y = astype(x, default_dtype()), astype(y, default_dtype())
+    return bind(e.Div, x, y)  # type: ignore[no-any-return]
+
+
+def floor_divide(a: Any, b: Any) -> Tensor:
+    """floor(a / b); no gradient flows."""
+    return _binary(e.FloorDiv, a, b)
+
+
+def remainder(a: Any, b: Any) -> Tensor:
+    """a - b * floor(a / b), with the sign of b."""
+    return _binary(e.Mod, a, b)
+
+
+def power(a: Any, b: Any) -> Tensor:
+    """a ** b. Small whole exponents are products, 0.5 is a square root.
+
+    >>> from tinygrad_rnn import tensor
+    >>> power(tensor([2.0, 3.0]), 2).tolist()
+    [4.0, 9.0]
+    """
+    if isinstance(a, Tensor) and is_scalar(b) and not a.dtype.is_bool:
+        if b == 1:
+            return a * 1
+        if b in (2, 3):
+            return a * a if b == 2 else a * a * a
+        if a.dtype.is_float and b in (0.5, -1):
+            return sqrt(a) if b == 0.5 else 1 / a
+    if isinstance(b, Tensor) or not is_scalar(b) or b >= 0 or (isinstance(a, Tensor) and a.dtype.is_float):
+        return _binary(e.Pow, a, b)
+    raise ArgumentError(f"pow: integers to the negative power {b}; cast the base to a float first.")
+
+
+def negative(x: Any) -> Tensor:
+    """-x."""
+    return bind(e.Neg, _numeric("negative", x))  # type: ignore[no-any-return]
+
+
+def positive(x: Any) -> Tensor:
+    """+x."""
+    return _numeric("positive", x)
+
+
+def abs(x: Any) -> Tensor:
+    """|x|; the derivative at 0 is 0."""
+    t = as_tensor("abs", x)
+    if t.dtype.kind in "bu":
+        return t
+    return bind(e.Abs, t)  # type: ignore[no-any-return]
+
+
+def sign(x: Any) -> Tensor:
+    """-1, 0 or 1; no gradient flows."""
+    return bind(e.Sign, _numeric("sign", x))  # type: ignore[no-any-return]
+
+
+def square(x: Any) -> Tensor:
+    """x * x."""
+    t = _numeric("square", x)
+    return t * t
+
+
+def reciprocal(x: Any) -> Tensor:
+    """1 / x."""
+    return divide(1.0, x)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of both; equal operands share the gradient equally; NaN propagates."""
+    return _binary(_for_bool(e.Maximum, e.Or, a, b), a, b)
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of both; equal operands share the gradient equally; NaN propagates."""
+    return _binary(_for_bool(e.Minimum, e.And, a, b), a, b)
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """x limited to [min, max]; no gradient flows where it is limited, half of it on the border."""
+    out = as_tensor("clip", x)
+    if min is not None:
+        out = maximum(out, min)
+    if max is not None:
+        out = minimum(out, max)
+    return out
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """a where the condition holds, else b; what is not chosen influences neither value nor gradient.
+
+    >>> from tinygrad_rnn import tensor
+    >>> where(tensor([True, False]), 1.0, tensor([5.0, 6.0])).tolist()
+    [1.0, 6.0]
+    """
+    c = as_tensor("where", condition)
+    x, y = operands("where", a, b)
+    if x.backend is not c.backend and not (isinstance(a, Tensor) or isinstance(b, Tensor)):
+        x, y = literal(a, x.dtype, c.backend), literal(b, y.dtype, c.backend)
+    return bind(e.Where, c, x, y)  # type: ignore[no-any-return]
+
+
+# --- exponentials, trigonometry ------------------------------------------------------------------
+
+
+def exp(x: Any) -> Tensor:
+    """e ** x."""
+    return _unary(e.Exp, x)
+
+
+def expm1(x: Any) -> Tensor:
+    """exp(x) - 1, exact near 0."""
+    return _unary(e.Expm1, x)
+
+
+def log(x: Any) -> Tensor:
+    """The natural logarithm."""
+    return _unary(e.Log, x)
+
+
+def log1p(x: Any) -> Tensor:
+    """log(1 + x), exact near 0."""
+    return _unary(e.Log1p, x)
+
+
+def log2(x: Any) -> Tensor:
+    """The logarithm to base 2."""
+    return _unary(e.Log, x) * (1 / math.log(2))
+
+
+def log10(x: Any) -> Tensor:
+    """The logarithm to base 10."""
+    return _unary(e.Log, x) * (1 / math.log(10))
+
+
+def sqrt(x: Any) -> Tensor:
+    """The square root; its derivative at 0 is infinite, but a zero cotangent stays zero."""
+    return _unary(e.Sqrt, x)
+
+
+def rsqrt(x: Any) -> Tensor:
+    """1 / sqrt(x)."""
+    return 1 / sqrt(x)
+
+
+def sin(x: Any) -> Tensor:
+    """The sine of x (radians)."""
+    return _unary(e.Sin, x)
+
+
+def cos(x: Any) -> Tensor:
+    """The cosine of x (radians)."""
+    return _unary(e.Cos, x)
+
+
+def tan(x: Any) -> Tensor:
+    """The tangent of x (radians)."""
+    return _unary(e.Tan, x)
+
+
+def asin(x: Any) -> Tensor:
+    """The angle in [-pi/2, pi/2] whose sine is x."""
+    return _unary(e.Asin, x)
+
+
+def acos(x: Any) -> Tensor:
+    """The angle in [0, pi] whose cosine is x."""
+    return _unary(e.Acos, x)
+
+
+def atan(x: Any) -> Tensor:
+    """The angle in (-pi/2, pi/2) whose tangent is x."""
+    return _unary(e.Atan, x)
+
+
+def atan2(a: Any, b: Any) -> Tensor:
+    """The angle of the point (b, a), in [-pi, pi]."""
+    x, y = operands("atan2", a, b)
+    return bind(e.Atan2, _floating("atan2", x), _floating("atan2", y))  # type: ignore[no-any-return]
+
+
+def sinh(x: Any) -> Tensor:
+    """The hyperbolic sine."""
+    return _unary(e.Sinh, x)
+
+
+def cosh(x: Any) -> Tensor:
+    """The hyperbolic cosine."""
+    return _unary(e.Cosh, x)
+
+
+def tanh(x: Any) -> Tensor:
+    """The hyperbolic tangent."""
+    return _unary(e.Tanh, x)
+
+
+def asinh(x: Any) -> Tensor:
+    """The inverse hyperbolic sine."""
+    return _unary(e.Asinh, x)
+
+
+def acosh(x: Any) -> Tensor:
+    """The inverse hyperbolic cosine."""
+    return _unary(e.Acosh, x)
+
+
+def atanh(x: Any) -> Tensor:
+    """The inverse hyperbolic tangent."""
+    return _unary(e.Atanh, x)
+
+
+def sigmoid(x: Any) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return _unary(e.Sigmoid, x)
+
+
+def erf(x: Any) -> Tensor:
+    """The error function."""
+    return _unary(e.Erf, x)
+
+
+# --- rounding ------------------------------------------------------------------------------------
+
+
+def _rounding(op: type[Primitive], x: Any) -> Tensor:
+    t = _numeric(op.name, x)
+    return bind(op, t) if t.dtype.is_float else t  # type: ignore[no-any-return]
+
+
+def floor(x: Any) -> Tensor:
+    """The largest whole number not above x; no gradient flows."""
+    return _rounding(e.Floor, x)
+
+
+def ceil(x: Any) -> Tensor:
+    """The smallest whole number not below x; no gradient flows."""
+    return _rounding(e.Ceil, x)
+
+
+def round(x: Any) -> Tensor:
+    """The nearest whole number, ties to even; no gradient flows."""
+    return _rounding(e.Round, x)
+
+
+def trunc(x: Any) -> Tensor:
+    """x without its fraction; no gradient flows."""
+    t = _numeric("trunc", x)
+    return where(t < 0, ceil(t), floor(t)) if t.dtype.is_float else t
+
+
+# --- comparison, logic, bits ---------------------------------------------------------------------
+
+
+def equal(a: Any, b: Any) -> Tensor:
+    """a == b, elementwise; NaN equals nothing."""
+    return _binary(e.Equal, a, b)
+
+
+def not_equal(a: Any, b: Any) -> Tensor:
+    """a != b, elementwise."""
+    return bind(e.Invert, _binary(e.Equal, a, b))  # type: ignore[no-any-return]
+
+
+def less(a: Any, b: Any) -> Tensor:
+    """a < b."""
+    return _binary(e.Less, a, b)
+
+
+def less_equal(a: Any, b: Any) -> Tensor:
+    """a <= b."""
+    return _binary(e.LessEqual, a, b)
+
+
+def greater(a: Any, b: Any) -> Tensor:
+    """a > b."""
+    x, y = operands("greater", a, b)
+    return bind(e.Less, y, x)  # type: ignore[no-any-return]
+
+
+def greater_equal(a: Any, b: Any) -> Tensor:
+    """a >= b."""
+    x, y = operands("greater_equal", a, b)
+    return bind(e.LessEqual, y, x)  # type: ignore[no-any-return]
+
+
+def bitwise_and(a: Any, b: Any) -> Tensor:
+    """a & b, for integers and booleans."""
+    return _binary(e.And, a, b)
+
+
+def bitwise_or(a: Any, b: Any) -> Tensor:
+    """a | b, for integers and booleans."""
+    return _binary(e.Or, a, b)
+
+
+def bitwise_xor(a: Any, b: Any) -> Tensor:
+    """a ^ b, for integers and booleans."""
+    return _binary(e.Xor, a, b)
+
+
+def bitwise_invert(x: Any) -> Tensor:
+    """~x, for integers and booleans."""
+    return bind(e.Invert, as_tensor("bitwise_invert", x))  # type: ignore[no-any-return]
+
+
+def bitwise_left_shift(a: Any, b: Any) -> Tensor:
+    """a << b."""
+    return _binary(e.ShiftLeft, a, b)
+
+
+def bitwise_right_shift(a: Any, b: Any) -> Tensor:
+    """a >> b."""
+    return _binary(e.ShiftRight, a, b)
+
+
+def _truth(name: str, x: Any) -> Tensor:
+    return astype(as_tensor(name, x), bool_)
+
+
+def logical_and(a: Any, b: Any) -> Tensor:
+    """Both are true (non-zero)."""
+    return bind(e.And, _truth("logical_and", a), _truth("logical_and", b))  # type: ignore[no-any-return]
+
+
+def logical_or(a: Any, b: Any) -> Tensor:
+    """At least one is true (non-zero)."""
+    return bind(e.Or, _truth("logical_or", a), _truth("logical_or", b))  # type: ignore[no-any-return]
+
+
+def logical_xor(a: Any, b: Any) -> Tensor:
+    """Exactly one is true (non-zero)."""
+    return bind(e.Xor, _truth("logical_xor", a), _truth("logical_xor", b))  # type: ignore[no-any-return]
+
+
+def logical_not(x: Any) -> Tensor:
+    """x is false (zero)."""
+    return bind(e.Invert, _truth("logical_not", x))  # type: ignore[no-any-return]
+
+
+def isnan(x: Any) -> Tensor:
+    """Where x is NaN."""
+    t = as_tensor("isnan", x)
+    return not_equal(t, t)
+
+
+def isinf(x: Any) -> Tensor:
+    """Where x is infinite."""
+    t = as_tensor("isinf", x)
+    return equal(abs(t), math.inf) if t.dtype.is_float else not_equal(t, t)
+
+
+def isfinite(x: Any) -> Tensor:
+    """Where x is neither infinite nor NaN."""
+    t = as_tensor("isfinite", x)
+    return less(abs(t), math.inf) if t.dtype.is_float else equal(t, t)
+
+
+# --- activations ---------------------------------------------------------------------------------
+
+
+def relu(x: Any) -> Tensor:
+    """max(x, 0); the derivative at 0 is 0; NaN stays NaN."""
+    t = as_tensor("relu", x)
+    return where(t <= 0, 0 if t.dtype.is_integer else 0.0, t)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+    """x where positive, else negative_slope * x."""
+    t = _floating("leaky_relu", x)
+    return where(t > 0, t, t * negative_slope)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """x where positive, else alpha * (exp(x) - 1)."""
+    t = _floating("elu", x)
+    return where(t > 0, t, alpha * expm1(minimum(t, 0.0)))
+
+
+def softplus(x: Any) -> Tensor:
+    """log(1 + exp(x)), without overflow."""
+    t = _floating("softplus", x)
+    return maximum(t, 0.0) + log1p(exp(-abs(t)))
+
+
+def silu(x: Any) -> Tensor:
+    """x * sigmoid(x)."""
+    t = _floating("silu", x)
+    return t * sigmoid(t)
+
+
+def gelu(x: Any) -> Tensor:
+    """x * Phi(x), Phi the distribution function of the normal distribution."""
+    t = _floating("gelu", x)
+    return t * 0.5 * (1 + erf(t * math.sqrt(0.5)))

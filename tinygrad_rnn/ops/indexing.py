@@ -1,0 +1,269 @@
+"""Indexing: NumPy's basic and integer indexing over slice, take and scatter_add.
+
+Integer tensors and arrays index axes next to each other; boolean masks are turned into integers
+first, which needs their values (so not inside jit or scan).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from ..primitive import bind, operands
+from ..tensor import Tensor, from_host
+from ..trace import state
+from ..types import broadcast_shapes, int64, normalize_axis
+from . import movement as m
+from .creation import Iota, ones_like
+from .functions import as_tensor, astype, equal, where
+from .gathering import ScatterAdd, Take
+
+
+def wrap_negative(i: Tensor, n: int) -> Tensor:
+    """Negative indices counted from the end."""
+    if i.dtype.kind == "u":
+        return i
+    return where(i < 0, i + n, i)
+
+
+def _indices(name: str, indices: Any, x: Tensor) -> Tensor:
+    i = indices if isinstance(indices, Tensor) else from_host(np.asarray(indices), x.backend)
+    if not isinstance(indices, Tensor) and np.size(indices) == 0 and not i.dtype.is_integer:
+        i = astype(i, int64)
+    if not i.dtype.is_integer:
+        raise DTypeError(f"{name}: indices are {i.type}, expected integers.")
+    return i
+
+
+def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
+    """x[..., indices, ...] along one axis; the gradient adds up where an index is repeated.
+
+    >>> from tinygrad_rnn import tensor
+    >>> take(tensor([10.0, 20.0, 30.0]), [2, 0, -1]).tolist()
+    [30.0, 10.0, 30.0]
+    """
+    t = as_tensor("take", x)
+    if axis is None:
+        t, axis = m.reshape(t, (t.size,)), 0
+    a = normalize_axis(axis, t.ndim, "take")
+    i = wrap_negative(_indices("take", indices, t), t.shape[a])
+    return bind(Take, t, i, axis=a)  # type: ignore[no-any-return]
+
+
+def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
+    """x[i0, …, indices[i0, …, k, …], …]: one index per element along `axis`; other axes broadcast.
+
+    >>> from tinygrad_rnn import tensor
+    >>> take_along_axis(tensor([[1.0, 2.0], [3.0, 4.0]]), tensor([[1], [0]]), 1).tolist()
+    [[2.0], [3.0]]
+    """
+    t = as_tensor("take_along_axis", x)
+    a = normalize_axis(axis, t.ndim, "take_along_axis")
+    i = _indices("take_along_axis", indices, t)
+    if i.ndim != t.ndim:
+        raise ShapeError(f"take_along_axis: {t.type} and indices {i.type} must have the same rank.")
+    rest = broadcast_shapes((*t.shape[:a], *t.shape[a + 1 :]), (*i.shape[:a], *i.shape[a + 1 :]))
+    n, k = t.shape[a], i.shape[a]
+    rows = math.prod(rest)
+    flat = m.reshape(m.broadcast_to(m.moveaxis(t, a, t.ndim - 1), (*rest, n)), (rows * n,))
+    last = m.broadcast_to(m.moveaxis(wrap_negative(i, n), a, t.ndim - 1), (*rest, k))
+    start = m.reshape(bind(Iota, size=rows, dtype=i.dtype) * n, (*rest, 1))
+    return m.moveaxis(bind(Take, flat, last + start, axis=0), t.ndim - 1, a)
+
+
+def scatter_add(size: int, indices: Any, updates: Any, axis: int = 0) -> Tensor:
+    """Zeros of `size` along `axis` to which `updates` are added at `indices`; duplicates add up.
+
+    >>> from tinygrad_rnn import tensor
+    >>> scatter_add(3, tensor([0, 2, 0]), tensor([1.0, 2.0, 4.0])).tolist()
+    [5.0, 0.0, 2.0]
+    """
+    u = as_tensor("scatter_add", updates)
+    i = _indices("scatter_add", indices, u)
+    a = normalize_axis(axis, u.ndim - i.ndim + 1, "scatter_add")
+    return bind(ScatterAdd, u, wrap_negative(i, size), axis=a, size=int(size))  # type: ignore[no-any-return]
+
+
+def one_hot(indices: Any, n: int, dtype: Any = None) -> Tensor:
+    """1 at the index, 0 elsewhere, along a new last axis of size n.
+
+    >>> one_hot([0, 2], 3).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    i = indices if isinstance(indices, Tensor) else from_host(np.asarray(indices))
+    if not i.dtype.is_integer:
+        raise DTypeError(f"one_hot: indices are {i.type}, expected integers.")
+    hit = equal(m.reshape(i, (*i.shape, 1)), bind(Iota, size=int(n), dtype=i.dtype))
+    return astype(hit, dtype if dtype is not None else float)
+
+
+def _check_range(i: Tensor, n: int) -> None:
+    if state.tracer is not None:
+        return
+    host = i.detach().numpy()
+    if host.size and (host.min() < -n or host.max() >= n):
+        raise IndexRangeError(f"indices {i.type} reach from {host.min()} to {host.max()}, the axis has size {n}.")
+
+
+# --- x[index] ------------------------------------------------------------------------------------
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """x[index] as in NumPy: integers, slices, None, `...`, integer tensors, boolean masks."""
+    plan = _Plan(x, index)
+    out = plan.basic(x)
+    return plan.gather(out) if plan.arrays else out
+
+
+def setitem(x: Tensor, index: Any, new: Any) -> None:
+    """x[index] = new: points `x` to a new tensor (a recorded value never changes)."""
+    plan = _Plan(x, index)
+    places = m.reshape(bind(Iota, size=x.size, dtype=int64), x.shape)
+    picked = getitem(places, index)
+    value = astype(new if isinstance(new, Tensor) else operands("setitem", new, x)[0], x.dtype)
+    try:
+        value = m.broadcast_to(value, picked.shape)
+    except ShapeError:
+        if value.size != picked.size or value.ndim <= picked.ndim:
+            raise ShapeError(f"cannot put {value.type} into {picked.type.with_dtype(x.dtype)}.") from None
+        value = m.reshape(value, picked.shape)
+    if plan.arrays:
+        picked, value = _last_wins(picked, value)
+    flat = m.reshape(picked, (picked.size,))
+    put = bind(ScatterAdd, m.reshape(value, (picked.size,)), flat, axis=0, size=x.size)
+    hit = bind(ScatterAdd, ones_like(flat), flat, axis=0, size=x.size)
+    x._rebind(where(m.reshape(hit, x.shape) > 0, m.reshape(put, x.shape), x))
+
+
+def _last_wins(picked: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Of repeated indices keep the last, as NumPy does; needs the indices' values."""
+    host = picked.detach().numpy().reshape(-1)
+    _, first = np.unique(host[::-1], return_index=True)
+    keep = np.sort(host.size - 1 - first)
+    if keep.size == host.size:
+        return picked, value
+    flat = m.reshape(value, (value.size,))
+    return from_host(host[keep], picked.backend), take(flat, from_host(keep, value.backend), 0)
+
+
+class _Plan:
+    """An index taken apart: basic slicing per axis, new axes, and index arrays."""
+
+    def __init__(self, x: Tensor, index: Any):
+        items = list(index) if isinstance(index, tuple) else [index]
+        items = [i for item in items for i in self._masks(x, item)]
+        used = sum(1 for i in items if i is not None and i is not Ellipsis)
+        dots = [k for k, i in enumerate(items) if i is Ellipsis]
+        if len(dots) > 1:
+            raise IndexRangeError("an index can have only one '...'.")
+        if dots:
+            items[dots[0] : dots[0] + 1] = [slice(None)] * max(0, x.ndim - used)
+        else:
+            items += [slice(None)] * (x.ndim - used)
+        if used > x.ndim:
+            raise IndexRangeError(f"too many indices ({used}) for a tensor {x.type}.")
+        self.start: list[int] = []
+        self.stop: list[int] = []
+        self.step: list[int] = []
+        self.flips: list[int] = []
+        self.shape: list[int | None] = []  # sizes after basic indexing; None: dropped
+        self.arrays: list[tuple[int, Tensor]] = []  # (place in the result of `basic`, indices)
+        axis = place = 0
+        out_shape: list[int] = []
+        for i in items:
+            if i is None:
+                out_shape.append(1)
+                place += 1
+                continue
+            n = x.shape[axis]
+            if isinstance(i, slice):
+                size = self._slice(i, n, axis)
+                out_shape.append(size)
+                place += 1
+            elif isinstance(i, Tensor):
+                self._range(0, n, 1)
+                self.arrays.append((place, i))
+                out_shape.append(n)
+                place += 1
+            else:
+                k = self._integer(i, n, axis, x)
+                self._range(k, k + 1, 1)
+            axis += 1
+        self.out_shape = tuple(out_shape)
+        self._check_neighbours()
+
+    def _range(self, a: int, b: int, s: int) -> None:
+        self.start.append(a)
+        self.stop.append(b)
+        self.step.append(s)
+
+    @staticmethod
+    def _integer(i: Any, n: int, axis: int, x: Tensor) -> int:
+        try:
+            k = i.__index__()
+        except AttributeError:
+            raise DTypeError(
+                f"a tensor cannot be indexed with {type(i).__name__}; expected integers, slices, None, "
+                "'...', integer tensors or boolean masks."
+            ) from None
+        if not -n <= k < n:
+            raise IndexRangeError(f"index {k} is out of range for axis {axis} of {x.type}.")
+        return int(k % n)
+
+    def _slice(self, s: slice, n: int, axis: int) -> int:
+        a, b, step = s.indices(n)
+        count = len(range(a, b, step))
+        if count == 0:
+            self._range(0, 0, 1)
+        elif step > 0:
+            self._range(a, a + (count - 1) * step + 1, step)
+        else:
+            self.flips.append(axis)
+            last = a + (count - 1) * step
+            self._range(last, a + 1, -step)
+        return count
+
+    def _masks(self, x: Tensor, item: Any) -> list[Any]:
+        """Index arrays as tensors; a boolean mask as one integer array per axis that it covers."""
+        if isinstance(item, list | np.ndarray) or isinstance(item, Tensor):
+            t = item if isinstance(item, Tensor) else from_host(np.asarray(item), x.backend)
+            if not isinstance(item, Tensor) and t.size == 0:
+                t = astype(t, int64)
+            if t.dtype.is_bool:
+                return [from_host(k, x.backend) for k in np.nonzero(t.detach().numpy())]
+            if not t.dtype.is_integer:
+                raise DTypeError(f"a tensor cannot be indexed with {t.type}; expected integers or booleans.")
+            return [t]
+        if isinstance(item, bool | np.bool_):
+            raise DTypeError("a tensor cannot be indexed with a single boolean; use where(...).")
+        return [item]
+
+    def _check_neighbours(self) -> None:
+        places = [p for p, _ in self.arrays]
+        if places and places != list(range(places[0], places[0] + len(places))):
+            raise ArgumentError(
+                "index arrays must stand next to each other (x[i, j, :], not x[i, :, j]); "
+                "bring the axes together with moveaxis first."
+            )
+
+    def basic(self, x: Tensor) -> Tensor:
+        full = tuple(zip(self.start, self.stop, self.step)) != tuple((0, n, 1) for n in x.shape)
+        out = bind(m.Slice, x, start=tuple(self.start), stop=tuple(self.stop), step=tuple(self.step)) if full else x
+        if self.flips:
+            out = bind(m.Flip, out, axes=tuple(self.flips))
+        return m.reshape(out, self.out_shape)
+
+    def gather(self, x: Tensor) -> Tensor:
+        axis = self.arrays[0][0]
+        sizes = [x.shape[axis + k] for k in range(len(self.arrays))]
+        index: Tensor | None = None
+        for (_, i), n in zip(self.arrays, sizes):
+            if len(sizes) > 1:
+                _check_range(i, n)  # the joined index could hide it
+            here = wrap_negative(astype(i, int64), n)
+            index = here if index is None else index * n + here
+        flat = m.reshape(x, (*x.shape[:axis], math.prod(sizes), *x.shape[axis + len(sizes) :]))
+        return bind(Take, flat, index, axis=axis)  # type: ignore[no-any-return]

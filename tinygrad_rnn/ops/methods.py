@@ -1,0 +1,115 @@
+"""Attaches operators and methods to Tensor. Every method is a function of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..backend import Backend
+from ..errors import ArgumentError
+from ..tensor import Tensor
+from ..types import DType, as_shape
+from . import functions as f
+from . import indexing, products, reductions, shaping
+
+
+def _reflected(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
+    return lambda self, other: op(other, self)
+
+
+def _inplace(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        new = op(self, other)
+        if new.type is not self.type:
+            raise ArgumentError(f"in-place operation: a tensor {self.type} cannot become {new.type}.")
+        self._rebind(new)
+        return self
+
+    return method
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], Tensor]] = {
+    "add": f.add, "sub": f.subtract, "mul": f.multiply, "truediv": f.divide, "floordiv": f.floor_divide,
+    "mod": f.remainder, "pow": f.power, "matmul": products.matmul, "and": f.bitwise_and,
+    "or": f.bitwise_or, "xor": f.bitwise_xor, "lshift": f.bitwise_left_shift,
+    "rshift": f.bitwise_right_shift,
+}  # fmt: skip
+for _name, _op in _OPERATORS.items():
+    setattr(Tensor, f"__{_name}__", (lambda op: lambda self, other: op(self, other))(_op))
+    setattr(Tensor, f"__r{_name}__", _reflected(_op))
+    setattr(Tensor, f"__i{_name}__", _inplace(_op))
+for _name, _op in {
+    "lt": f.less, "le": f.less_equal, "gt": f.greater, "ge": f.greater_equal, "eq": f.equal, "ne": f.not_equal,
+}.items():  # fmt: skip
+    setattr(Tensor, f"__{_name}__", (lambda op: lambda self, other: op(self, other))(_op))
+Tensor.__neg__ = lambda self: f.negative(self)  # type: ignore[method-assign]
+Tensor.__pos__ = lambda self: f.positive(self)  # type: ignore[method-assign]
+Tensor.__abs__ = lambda self: f.abs(self)  # type: ignore[method-assign]
+Tensor.__invert__ = lambda self: f.bitwise_invert(self)  # type: ignore[method-assign]
+Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
+Tensor.__setitem__ = indexing.setitem  # type: ignore[method-assign]
+Tensor.__iter__ = lambda self: iter(shaping.unstack(self))
+
+for _function in (
+    f.abs, f.astype, f.ceil, f.clip, f.cos, f.erf, f.exp, f.expm1, f.floor, f.isfinite, f.isinf, f.isnan, f.log,
+    f.log1p, f.maximum, f.minimum, f.reciprocal, f.relu, f.round, f.rsqrt, f.sigmoid, f.sign, f.sin, f.softplus,
+    f.sqrt, f.square, f.tan, f.tanh,
+    reductions.all, reductions.any, reductions.argmax, reductions.argmin, reductions.cumsum, reductions.log_softmax,
+    reductions.logsumexp, reductions.max, reductions.mean, reductions.min, reductions.norm, reductions.prod,
+    reductions.softmax, reductions.std, reductions.sum, reductions.var,
+    products.dot, products.matmul, indexing.take, indexing.take_along_axis,
+    shaping.broadcast_to, shaping.chunk, shaping.expand_dims, shaping.flatten, shaping.flip, shaping.moveaxis,
+    shaping.pad, shaping.repeat, shaping.roll, shaping.split, shaping.squeeze, shaping.swapaxes, shaping.tile,
+    shaping.unstack,
+):  # fmt: skip
+    setattr(Tensor, _function.__name__, _function)
+Tensor.pow = f.power
+Tensor.unsqueeze = shaping.expand_dims
+Tensor.__mod__.__doc__ = f.remainder.__doc__
+
+
+def _shape_arguments(shape: tuple[Any, ...]) -> Any:
+    return shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+
+
+def _reshape(self: Tensor, *shape: Any) -> Tensor:
+    """The same elements under another shape; one -1 is worked out."""
+    return shaping.reshape(self, tuple(_shape_arguments(shape)))
+
+
+def _transpose(self: Tensor, *axes: Any) -> Tensor:
+    """Axes in another order; all reversed without arguments."""
+    return shaping.transpose(self, tuple(_shape_arguments(axes)) if axes else None)
+
+
+def _expand(self: Tensor, *shape: Any) -> Tensor:
+    """Broadcast to a shape in which -1 keeps an axis as it is (PyTorch's expand)."""
+    given = tuple(_shape_arguments(shape))
+    lead = len(given) - self.ndim
+    full = tuple(self.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(given))
+    return shaping.broadcast_to(self, as_shape(full, "expand"))
+
+
+def _to(self: Tensor, target: str | Backend | DType) -> Tensor:
+    """The tensor on another backend (a name or a Backend), or with another dtype."""
+    from ..backend import get_backend
+    from ..errors import DTypeError
+    from ..types import as_dtype
+
+    if isinstance(target, Backend):
+        return self._to_backend(target)
+    try:
+        dtype = as_dtype(target)
+    except DTypeError:
+        return self._to_backend(get_backend(target))  # type: ignore[arg-type]
+    return f.astype(self, dtype)
+
+
+Tensor.reshape = _reshape
+Tensor.view = _reshape
+Tensor.transpose = _transpose
+Tensor.permute = _transpose
+Tensor.expand = _expand
+Tensor.to = _to
+Tensor.T = property(lambda self: shaping.transpose(self))
+Tensor.mT = property(lambda self: shaping.matrix_transpose(self))

@@ -1,0 +1,202 @@
+"""Reductions: sum, max and cumsum are primitives, the rest is made of them.
+
+`axis`: None (all axes), an integer, or several; `keepdims` keeps the reduced axes with size 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..errors import ShapeError
+from ..primitive import Primitive, bind
+from ..tensor import Tensor
+from ..types import bool_, default_dtype, int64, normalize_axes, normalize_axis, uint64
+from . import reduction as r
+from .elementwise import Invert, zdiv
+from .functions import as_tensor, astype, exp, less, log, sqrt, where
+from .movement import moveaxis, narrow, reshape
+
+
+def _reduce(op: type[Primitive], x: Tensor, axis: Any, keepdims: bool) -> Tensor:
+    axes = normalize_axes(axis, x.ndim, op.name)
+    out: Tensor = bind(op, x, axes=axes)
+    return _keep(out, x, axes) if keepdims else out
+
+
+def _keep(out: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return reshape(out, tuple([1 if i in axes else n for i, n in enumerate(x.shape)]))
+
+
+def _summable(x: Tensor) -> Tensor:
+    """Small integers and booleans are summed in 64 bits."""
+    if x.dtype.is_float or x.dtype.itemsize == 8:
+        return x
+    return astype(x, uint64 if x.dtype.kind == "u" else int64)
+
+
+def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
+    """The sum over axes; half precision is summed in float32, small integers in 64 bits.
+
+    >>> from tinygrad_rnn import tensor
+    >>> sum(tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0).tolist()
+    [4.0, 6.0]
+    """
+    t = as_tensor("sum", x)
+    return _reduce(r.Sum, astype(t, dtype) if dtype is not None else _summable(t), axis, keepdims)
+
+
+def _float(x: Any, name: str) -> Tensor:
+    t = as_tensor(name, x)
+    return t if t.dtype.is_float else astype(t, default_dtype())
+
+
+def _count(x: Tensor, axis: Any) -> int:
+    return math.prod(x.shape[a] for a in normalize_axes(axis, x.ndim, "mean"))
+
+
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The average over axes (NaN of nothing)."""
+    t = _float(x, "mean")
+    return _reduce(r.Sum, t, axis, keepdims) / float(_count(t, axis))
+
+
+def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+    """sum((x - mean(x))^2) / (n - correction)."""
+    t = _float(x, "var")
+    centred = t - mean(t, axis, keepdims=True)
+    n = float(_count(t, axis) - correction)
+    return _reduce(r.Sum, centred * centred, axis, keepdims) / (n if n > 0 else math.nan)
+
+
+def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+    """The square root of `var`."""
+    return sqrt(var(x, axis, correction, keepdims))
+
+
+def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The maximum over axes; equal maxima share the gradient equally; NaN propagates."""
+    return _reduce(r.Max, as_tensor("max", x), axis, keepdims)
+
+
+def min(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The minimum over axes; equal minima share the gradient equally; NaN propagates."""
+    t = as_tensor("min", x)
+    if t.dtype.is_float:
+        return -_reduce(r.Max, -t, axis, keepdims)
+    # ~x reverses the order of integers and booleans without overflow
+    return bind(Invert, _reduce(r.Max, bind(Invert, t), axis, keepdims))  # type: ignore[no-any-return]
+
+
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Whether some element is true (non-zero); False of nothing."""
+    t = astype(as_tensor("any", x), bool_)
+    return less(0, _reduce(r.Sum, astype(t, int64), axis, keepdims))
+
+
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Whether every element is true (non-zero); True of nothing."""
+    t = astype(as_tensor("all", x), bool_)
+    return bind(Invert, any(bind(Invert, t), axis, keepdims))  # type: ignore[no-any-return]
+
+
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
+    """The product over axes, by halving: differentiable to any order, zeros included."""
+    t = as_tensor("prod", x)
+    t = astype(t, dtype) if dtype is not None else _summable(t)
+    axes = normalize_axes(axis, t.ndim, "prod")
+    out = t
+    for k, a in enumerate(reversed(axes)):
+        out = moveaxis(out, a + k, 0)
+    rest = out.shape[len(axes) :]
+    n = math.prod(out.shape[: len(axes)])
+    out = reshape(out, (n, *rest))
+    while n > 1:
+        half = n // 2
+        pairs = narrow(out, 0, 0, half) * narrow(out, 0, half, 2 * half)
+        if n % 2:
+            from .shaping import concat
+
+            pairs = concat([pairs, narrow(out, 0, n - 1, n)], 0)
+        out, n = pairs, half + n % 2
+    if n == 0:
+        from .creation import ones
+
+        out = ones((1, *rest), t.dtype, t.backend)
+    out = reshape(out, rest)
+    return _keep(out, t, axes) if keepdims else out
+
+
+def _flat_axis(x: Tensor, axis: int | None, name: str) -> tuple[Tensor, int]:
+    if axis is None:
+        return reshape(x, (x.size,)), 0
+    return x, normalize_axis(axis, x.ndim, name)
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The index of the first maximum along an axis (of the flattened tensor if None)."""
+    t = as_tensor("argmax", x)
+    flat, a = _flat_axis(t, axis, "argmax")
+    out: Tensor = bind(r.ArgMax, flat, axis=a)
+    if not keepdims:
+        return out
+    return reshape(out, (1,) * t.ndim if axis is None else (*t.shape[:a], 1, *t.shape[a + 1 :]))
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The index of the first minimum along an axis (of the flattened tensor if None)."""
+    t = as_tensor("argmin", x)
+    return argmax(-t if t.dtype.is_float else bind(Invert, t), axis, keepdims)
+
+
+def cumsum(x: Any, axis: int | None = None, reverse: bool = False) -> Tensor:
+    """Sums of all elements up to each along an axis; from each to the last if `reverse`."""
+    t, a = _flat_axis(_summable(as_tensor("cumsum", x)), axis, "cumsum")
+    return bind(r.CumSum, t, axis=a, reverse=bool(reverse))  # type: ignore[no-any-return]
+
+
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))), without overflow; -inf where every element is -inf."""
+    t = _float(x, "logsumexp")
+    top = _shift(t, axis)
+    total = log(_reduce(r.Sum, exp(t - top), axis, True)) + top
+    axes = normalize_axes(axis, t.ndim, "logsumexp")
+    return total if keepdims else reshape(total, tuple([n for i, n in enumerate(t.shape) if i not in axes]))
+
+
+def _shift(t: Tensor, axis: Any) -> Tensor:
+    """The maximum, detached (it cancels), and 0 where it is infinite."""
+    axes = normalize_axes(axis, t.ndim, "softmax")
+    if math.prod(t.shape[a] for a in axes) == 0:
+        raise ShapeError(f"softmax or logsumexp of {t.type} over axes {axes}: nothing to sum.")
+    top = max(t, axis, keepdims=True).detach()
+    return where(top - top == 0, top, 0.0)
+
+
+def softmax(x: Any, axis: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along an axis; zeros (with zero gradient) where every element is -inf.
+
+    >>> from tinygrad_rnn import tensor
+    >>> softmax(tensor([0.0, 0.0])).tolist()
+    [0.5, 0.5]
+    """
+    t = _float(x, "softmax")
+    e = exp(t - _shift(t, axis))
+    return zdiv(e, _reduce(r.Sum, e, axis, True))
+
+
+def log_softmax(x: Any, axis: int = -1) -> Tensor:
+    """x - logsumexp(x) along an axis, without overflow."""
+    t = _float(x, "log_softmax")
+    shifted = t - _shift(t, axis)
+    return shifted - log(_reduce(r.Sum, exp(shifted), axis, True))
+
+
+def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """sqrt(sum(x^2)); the gradient at 0 is 0."""
+    t = _float(x, "norm")
+    squares = _reduce(r.Sum, t * t, axis, keepdims)
+    zero = squares == 0
+    return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
+
+

@@ -1,0 +1,229 @@
+"""Functions that move elements: NumPy's names and meanings, on the movement primitives."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..primitive import bind, operands
+from ..tensor import Tensor
+from ..types import Shape, as_shape, normalize_axes, normalize_axis
+from . import movement as m
+from .functions import as_tensor
+
+
+def reshape(x: Any, shape: Any) -> Tensor:
+    """The same elements under another shape; one -1 is worked out.
+
+    >>> from tinygrad_rnn import arange
+    >>> reshape(arange(6), (2, -1)).shape
+    (2, 3)
+    """
+    t = as_tensor("reshape", x)
+    given = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    if -1 not in given:
+        return m.reshape(t, as_shape(given, "reshape"))
+    rest = as_shape([n for n in given if n != -1], "reshape")
+    known = math.prod(rest)
+    if len(rest) != len(given) - 1 or known == 0 or t.size % known:
+        raise ShapeError(f"reshape: {t.type} with {t.size} elements cannot take the shape {given}.")
+    return m.reshape(t, tuple([t.size // known if n == -1 else int(n) for n in given]))
+
+
+def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
+    """Axes in another order: axis i of the result is axis axes[i] of x."""
+    t = as_tensor("permute_dims", x)
+    return m.transpose(t, tuple(normalize_axis(a, t.ndim, "permute_dims") for a in axes))
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
+    """`permute_dims`; without axes all are reversed."""
+    t = as_tensor("transpose", x)
+    return permute_dims(t, tuple(range(t.ndim))[::-1] if axes is None else axes)
+
+
+def matrix_transpose(x: Any) -> Tensor:
+    """The last two axes exchanged."""
+    return swapaxes(x, -1, -2)
+
+
+def swapaxes(x: Any, a: int, b: int) -> Tensor:
+    """Two axes exchanged."""
+    t = as_tensor("swapaxes", x)
+    order = list(range(t.ndim))
+    i, j = normalize_axis(a, t.ndim, "swapaxes"), normalize_axis(b, t.ndim, "swapaxes")
+    order[i], order[j] = order[j], order[i]
+    return m.transpose(t, tuple(order))
+
+
+def moveaxis(x: Any, source: int, destination: int) -> Tensor:
+    """One axis moved to another place."""
+    t = as_tensor("moveaxis", x)
+    return m.moveaxis(
+        t, normalize_axis(source, t.ndim, "moveaxis"), normalize_axis(destination, t.ndim, "moveaxis")
+    )
+
+
+def broadcast_to(x: Any, shape: Any) -> Tensor:
+    """Repeated along axes of size 1 and new leading axes."""
+    return m.broadcast_to(as_tensor("broadcast_to", x), as_shape(shape, "broadcast_to"))
+
+
+def expand_dims(x: Any, axis: Any) -> Tensor:
+    """New axes of size 1 at the given places of the result."""
+    t = as_tensor("expand_dims", x)
+    count = len(axis) if isinstance(axis, tuple | list) else 1
+    axes = normalize_axes(axis, t.ndim + count, "expand_dims")
+    it = iter(t.shape)
+    return m.reshape(t, tuple([1 if i in axes else next(it) for i in range(t.ndim + count)]))
+
+
+def squeeze(x: Any, axis: Any = None) -> Tensor:
+    """Without the axes of size 1 (or without the given ones, which must have size 1)."""
+    t = as_tensor("squeeze", x)
+    if axis is None:
+        return m.reshape(t, tuple([n for n in t.shape if n != 1]))
+    axes = normalize_axes(axis, t.ndim, "squeeze")
+    if builtins.any(t.shape[a] != 1 for a in axes):
+        raise ShapeError(f"squeeze: axis {axis} of {t.type} does not have size 1.")
+    return m.reshape(t, tuple([n for i, n in enumerate(t.shape) if i not in axes]))
+
+
+def flatten(x: Any, start: int = 0, end: int = -1) -> Tensor:
+    """Axes start to end joined to one."""
+    t = as_tensor("flatten", x)
+    if not t.ndim:
+        return m.reshape(t, (1,))
+    a, b = normalize_axis(start, t.ndim, "flatten"), normalize_axis(end, t.ndim, "flatten")
+    return m.reshape(t, (*t.shape[:a], math.prod(t.shape[a : b + 1]), *t.shape[b + 1 :]))
+
+
+def flip(x: Any, axis: Any = None) -> Tensor:
+    """The order along axes (all by default) reversed."""
+    t = as_tensor("flip", x)
+    axes = normalize_axes(axis, t.ndim, "flip")
+    return bind(m.Flip, t, axes=axes) if axes else t  # type: ignore[no-any-return]
+
+
+def _several(name: str, xs: Any) -> list[Tensor]:
+    if isinstance(xs, Tensor) or not isinstance(xs, Sequence):
+        raise DTypeError(f"{name} takes a list of tensors, got {type(xs).__name__}.")
+    if not xs:
+        raise ArgumentError(f"{name} of an empty list.")
+    return operands(name, *xs)
+
+
+def concat(xs: Any, axis: int | None = 0) -> Tensor:
+    """Tensors one after another along an axis (flattened first if axis is None).
+
+    >>> from tinygrad_rnn import tensor
+    >>> concat([tensor([1.0]), tensor([2.0, 3.0])]).tolist()
+    [1.0, 2.0, 3.0]
+    """
+    ts = _several("concat", xs)
+    if axis is None:
+        ts, axis = [flatten(t) for t in ts], 0
+    if not ts[0].ndim:
+        raise ShapeError("concat of 0-d tensors; use stack.")
+    a = normalize_axis(axis, ts[0].ndim, "concat")
+    return bind(m.Concat, *ts, axis=a) if len(ts) > 1 else ts[0]  # type: ignore[no-any-return]
+
+
+def stack(xs: Any, axis: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis."""
+    ts = _several("stack", xs)
+    shapes = {t.shape for t in ts}
+    if len(shapes) > 1:
+        raise ShapeError(f"stack: shapes differ: {', '.join(str(t.type) for t in ts)}.")
+    a = normalize_axis(axis, ts[0].ndim + 1, "stack")
+    return concat([expand_dims(t, a) for t in ts], a)
+
+
+def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis."""
+    t = as_tensor("unstack", x)
+    a = normalize_axis(axis, t.ndim, "unstack")
+    return tuple(squeeze(m.narrow(t, a, i, i + 1), a) for i in range(t.shape[a]))
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Equal parts (an integer: how many) or parts of the given sizes along an axis.
+
+    >>> from tinygrad_rnn import arange
+    >>> [part.tolist() for part in split(arange(5), [2, 3])]
+    [[0, 1], [2, 3, 4]]
+    """
+    t = as_tensor("split", x)
+    a = normalize_axis(axis, t.ndim, "split")
+    n = t.shape[a]
+    if isinstance(sections, int):
+        if sections < 1 or n % sections:
+            raise ShapeError(f"split: axis {axis} of {t.type} does not divide into {sections} equal parts.")
+        sizes: Sequence[int] = [n // sections] * sections
+    else:
+        sizes = as_shape(list(sections), "split")
+    if builtins.sum(sizes) != n:
+        raise ShapeError(f"split: sizes {list(sizes)} do not add up to {n}, axis {axis} of {t.type}.")
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(m.narrow(t, a, at, at + size))
+        at += size
+    return tuple(parts)
+
+
+def chunk(x: Any, n: int, axis: int = 0) -> tuple[Tensor, ...]:
+    """`n` equal parts along an axis."""
+    return split(x, n, axis)
+
+
+def pad(x: Any, widths: Any, value: float = 0) -> Tensor:
+    """`value` around the tensor; widths: one number, one pair, or a pair (before, after) per axis.
+
+    >>> from tinygrad_rnn import tensor
+    >>> pad(tensor([1.0, 2.0]), (1, 0)).tolist()
+    [0.0, 1.0, 2.0]
+    """
+    t = as_tensor("pad", x)
+    if isinstance(widths, int):
+        widths = [(widths, widths)] * t.ndim
+    elif widths and isinstance(widths[0], int):
+        widths = [tuple(widths)] * t.ndim
+    if len(widths) != t.ndim:
+        raise ShapeError(f"pad: {len(widths)} pairs of widths for {t.type}.")
+    low, high = (as_shape([int(w[i]) for w in widths], "pad") for i in (0, 1))
+    number = float(value) if t.dtype.is_float else value
+    return bind(m.Pad, t, low=low, high=high, interior=(0,) * t.ndim, value=number)  # type: ignore[no-any-return]
+
+
+def roll(x: Any, shift: int, axis: int = 0) -> Tensor:
+    """Elements moved along an axis, from the end back to the start."""
+    t = as_tensor("roll", x)
+    a = normalize_axis(axis, t.ndim, "roll")
+    n = t.shape[a]
+    k = shift % n if n else 0
+    return concat([m.narrow(t, a, n - k, n), m.narrow(t, a, 0, n - k)], a) if k else t
+
+
+def tile(x: Any, repetitions: Any) -> Tensor:
+    """The whole tensor repeated along each axis."""
+    t = as_tensor("tile", x)
+    reps = as_shape(repetitions, "tile")
+    reps = (1,) * (t.ndim - len(reps)) + reps
+    shape: Shape = (1,) * (len(reps) - t.ndim) + t.shape
+    apart = m.reshape(t, tuple([k for n in shape for k in (1, n)]))
+    wide = m.broadcast_to(apart, tuple([k for r, n in zip(reps, shape) for k in (r, n)]))
+    return m.reshape(wide, tuple([r * n for r, n in zip(reps, shape)]))
+
+
+def repeat(x: Any, times: int, axis: int | None = None) -> Tensor:
+    """Every element repeated along an axis (of the flattened tensor if None)."""
+    t = as_tensor("repeat", x)
+    if axis is None:
+        t, axis = flatten(t), 0
+    a = normalize_axis(axis, t.ndim, "repeat")
+    apart = m.reshape(t, (*t.shape[: a + 1], 1, *t.shape[a + 1 :]))
+    wide = m.broadcast_to(apart, (*t.shape[: a + 1], times, *t.shape[a + 1 :]))
+    return m.reshape(wide, (*t.shape[:a], t.shape[a] * times, *t.shape[a + 1 :]))

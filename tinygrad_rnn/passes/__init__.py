@@ -1,0 +1,1 @@
+"""Passes: graph -> graph, the same meaning, less work."""

@@ -1,0 +1,350 @@
+"""Primitives: one class each holds all that is known of an operation; `bind` applies them.
+
+In: tensors (positional) and attributes (keyword, hashable). Out: tensors. `bind` is the one place
+where an operation happens: it types, then computes on the backend or records in the active trace,
+and records for derivatives when an operand needs a gradient.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from . import backend as _backend
+from .backend import Backend, get_backend, same_backend
+from .errors import DTypeError, GradientError, NaNError, ShapeError
+from .graph import Var
+from .tensor import Tensor, Value, wrap
+from .trace import leaked, state
+from .types import DType, Type, as_dtype, broadcast_shapes
+
+Rule = Callable[..., Tensor]
+
+
+class Arg(NamedTuple):
+    """How a test draws one operand: shape, range and dtype (None: every floating dtype)."""
+
+    shape: tuple[int, ...]
+    low: float = -2.0
+    high: float = 2.0
+    dtype: str | None = None
+
+
+class Sample(NamedTuple):
+    """One valid application of a primitive: operands and attributes."""
+
+    args: tuple[Arg, ...]
+    attrs: dict[str, Any] = {}
+
+
+class Primitive:
+    """Base class; a subclass is the operation (it is never instantiated).
+
+    `reference`: its meaning on NumPy arrays. `type`: the type rule. `vjp`: one rule per operand,
+    `(g, y, *operands, **attrs) -> cotangent`, written in tensor operations; None where no gradient
+    flows. `batch`: how it gains a leading axis. `samples`: what the generated tests draw.
+    """
+
+    name: ClassVar[str]
+    reference: ClassVar[Any]
+    vjp: ClassVar[tuple[Rule | None, ...] | None] = None
+    samples: ClassVar[tuple[Sample, ...]] = ()
+    _types: ClassVar[dict[Any, Any]]
+    #: Whether a zero-argument application reads the clock of nothing: nullary ops name a backend.
+    nullary: ClassVar[bool] = False
+
+    def __init_subclass__(cls, name: str | None = None) -> None:
+        if name is not None:
+            cls.name = name
+            cls._types = {}
+            if name in _backend.primitives:
+                raise DTypeError(f"a primitive named '{name}' exists already.")
+            _backend.primitives[name] = cls
+
+    @staticmethod
+    def type(*types: Any, **attrs: Any) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def infer(cls, types: tuple[Type, ...], attrs: Any) -> Any:
+        """The output type (a tuple for several outputs); remembered per operand types."""
+        key = (types, tuple(attrs.items())) if attrs else types
+        found = cls._types.get(key)
+        if found is None:
+            found = cls.type(*types, **attrs)
+            if len(cls._types) > 4096:
+                cls._types.clear()
+            cls._types[key] = found
+        return found
+
+    @classmethod
+    def prepare(cls, values: tuple[Value, ...], attrs: dict[str, Any]) -> dict[str, Any]:
+        """Attributes to use when the application is recorded for derivatives (scan saves more)."""
+        return attrs
+
+    @classmethod
+    def visible(cls, attrs: dict[str, Any]) -> int | None:
+        """How many outputs the caller sees (None: all)."""
+        return None
+
+    @classmethod
+    def pullback(
+        cls,
+        needs: Sequence[bool],
+        g: Any,
+        y: Any,
+        inputs: tuple[Tensor, ...],
+        attrs: dict[str, Any],
+    ) -> list[Tensor | None]:
+        """Cotangents of the operands that need one, from the cotangent `g` of the output `y`."""
+        assert cls.vjp is not None
+        rules: Any = cls.vjp if len(cls.vjp) == len(inputs) else cls.vjp * len(inputs)
+        return [
+            rule(g, y, *inputs, **attrs) if need and rule is not None else None
+            for need, rule in zip(needs, rules)
+        ]
+
+    @staticmethod
+    def batch(size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], **attrs: Any) -> Any:
+        """Apply to operands of which some have a leading axis of `size`; so does the result."""
+        raise NotImplementedError
+
+    @classmethod
+    def execute(cls, backend: Backend, types: Any, attrs: dict[str, Any], buffers: Any) -> Any:
+        """Compute on buffers, outside of any graph."""
+        kernel = backend.kernels.get(cls.name)
+        if kernel is None:
+            raise _backend.BackendError(f"backend '{backend.name}' has no kernel for '{cls.name}'.")
+        return kernel(*buffers, **attrs)
+
+
+class ITEM:
+    """Projection from a recorded application with several outputs; exists on the tape only."""
+
+    name = "item"
+
+
+class RELEASED:
+    """What stands on the tape after its operands were given up by `backward`."""
+
+    name = "released"
+
+    @staticmethod
+    def pullback(*args: Any) -> Any:
+        raise GradientError(
+            "backward through a graph that was released by an earlier backward(); pass "
+            "retain_graph=True to the first, or, if a recurrent state carries over to the next "
+            "batch, .detach() it there (truncated backpropagation)."
+        )
+
+
+_sequence = itertools.count(1)
+
+
+def bind(op: type[Primitive], *inputs: Tensor, **attrs: Any) -> Any:
+    """Apply `op` to tensors: compute, or record; the one road of every operation."""
+    out = apply(op, inputs, attrs)
+    if type(out) is tuple:
+        shown = op.visible(attrs)
+        return out if shown is None else out[:shown]
+    return out
+
+
+def apply(op: type[Primitive], inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Any:
+    """`bind` that returns every output, residuals too."""
+    values = tuple([t._value for t in inputs])
+    tracked = False
+    if state.grad:
+        for v in values:
+            if v.tracked:
+                tracked = op.vjp is not None
+                break
+        if tracked:
+            attrs = op.prepare(values, attrs)
+    types = op.infer(tuple([v.type for v in values]), attrs)
+    tracer = state.tracer
+    if tracer is None:
+        if not values:
+            backend = get_backend()
+        else:
+            backend = values[0].backend
+            for v in values:
+                if v.backend is not backend:
+                    same_backend(op.name, [w.backend for w in values])
+                if type(v.data) is Var:
+                    raise leaked(v)
+        data = op.execute(backend, types, attrs, [v.data for v in values])
+        if state.check:
+            _find_nan(op, backend, values, data)
+    else:
+        backend = tracer.backend
+        variables = tuple([tracer.lift(v, t) for v, t in zip(values, inputs)])
+        several = type(types) is tuple
+        data = tracer.record(op, variables, attrs, types if several else (types,))
+        if not several:
+            data = data[0]
+    if type(types) is not tuple:
+        if tracked and types.dtype.is_float:
+            return wrap(Value(types, data, backend, True, op, values, attrs, next(_sequence)))
+        return wrap(Value(types, data, backend))
+    if not tracked:
+        return tuple([wrap(Value(t, d, backend)) for t, d in zip(types, data)])
+    record = Value(types, tuple(data), backend, True, op, values, attrs, next(_sequence))
+    return tuple([wrap(item(record, i)) for i in range(len(types))])
+
+
+def item(record: Value, index: int) -> Value:
+    """Output `index` of a recorded application with several outputs."""
+    t, d = record.type[index], record.data[index]
+    if not t.dtype.is_float:
+        return Value(t, d, record.backend)
+    return Value(t, d, record.backend, True, ITEM, (record,), {"index": index}, next(_sequence))
+
+
+def _find_nan(op: type[Primitive], backend: Backend, values: tuple[Value, ...], data: Any) -> None:
+    """TINYGRAD_RNN_CHECK: raise if `op` made NaN out of operands without NaN."""
+
+    def has_nan(buffer: Any) -> bool:
+        host = backend.get(buffer)
+        return bool(host.dtype.kind == "f" and np.isnan(host).any())
+
+    buffers = data if isinstance(data, tuple | list) else (data,)
+    if any(map(has_nan, buffers)) and not any(has_nan(v.data) for v in values):
+        args = ", ".join(str(v.type) for v in values)
+        raise NaNError(
+            f"'{op.name}' produced NaN from operands without NaN ({args}); "
+            "this is the first operation that did."
+        )
+
+
+# --- scalars and operands ------------------------------------------------------------------------
+
+_scalars: dict[Any, Value] = {}
+
+
+def literal(value: Any, dtype: DType, backend: Backend) -> Tensor:
+    """A Python number as a 0-d tensor of `dtype`: a literal of the graph while recording."""
+    if state.tracer is not None:
+        t: Tensor = bind(_backend.primitives["full"], value=_exact(value, dtype), shape=(), dtype=dtype)
+        return t
+    key = (repr(value), dtype, id(backend))
+    found = _scalars.get(key)
+    if found is None:
+        host = np.asarray(value).astype(dtype.np)
+        if dtype.is_integer and int(host) != value:
+            raise DTypeError(f"the Python number {value!r} does not fit into {dtype}.")
+        if len(_scalars) > 1024:
+            _scalars.clear()
+        found = _scalars[key] = Value(Type((), dtype), backend.put(host), backend)
+    return wrap(found)
+
+
+def _exact(value: Any, dtype: DType) -> Any:
+    """The Python number that `dtype` holds for `value`."""
+    host = np.asarray(value).astype(dtype.np)
+    if dtype.is_integer and int(host) != value:
+        raise DTypeError(f"the Python number {value!r} does not fit into {dtype}.")
+    return float(value) if dtype.is_float else host.item()
+
+
+def is_scalar(x: Any) -> bool:
+    """Whether `x` is a Python number (weak: it takes the dtype of its partner)."""
+    return type(x) in (int, float, bool)
+
+
+class Elementwise(Primitive):
+    """Operands broadcast as in NumPy and share one dtype, which the result has too."""
+
+    kinds: ClassVar[str] = "biuf"
+    result: ClassVar[DType | None] = None
+    arity: ClassVar[int] = 1
+
+    @classmethod
+    def type(cls, *types: Type) -> Type:
+        if len(types) != cls.arity:
+            raise DTypeError(f"{cls.name} takes {cls.arity} operands, got {len(types)}.")
+        dtype = types[0].dtype
+        for t in types[1:]:
+            if t.dtype is not dtype:
+                raise DTypeError(f"{cls.name}: operands have dtypes {', '.join(map(str, types))}.")
+        if dtype.kind not in cls.kinds:
+            raise DTypeError(f"{cls.name} is not defined for {types[0]}; cast with .astype(...).")
+        return Type(_broadcast(cls.name, types), cls.result or dtype)
+
+    @classmethod
+    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+        return bind(cls, *align(args, batched), **attrs)
+
+
+def _broadcast(name: str, types: Sequence[Type]) -> tuple[int, ...]:
+    try:
+        return broadcast_shapes(*[t.shape for t in types])
+    except ShapeError:
+        given = " and ".join(map(str, types))
+        raise ShapeError(
+            f"{name}: shapes of {given} do not broadcast; axes are matched from the last one, and "
+            "must be equal or 1. Insert axes with reshape or x[:, None]."
+        ) from None
+
+
+def align(args: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
+    """Operands of an elementwise application with the leading axis moved before all others."""
+    reshape = _backend.primitives["reshape"]
+    ndim = max(a.ndim - b for a, b in zip(args, batched))
+    out = []
+    for a, b in zip(args, batched):
+        missing = ndim - (a.ndim - b)
+        if b and missing:
+            a = bind(reshape, a, shape=(a.shape[0], *(1,) * missing, *a.shape[1:]))
+        out.append(a)
+    return out
+
+
+def operands(name: str, *xs: Any) -> list[Tensor]:
+    """Tensors, arrays and Python numbers as tensors of one dtype on one backend."""
+    first = next((x for x in xs if isinstance(x, Tensor)), None)
+    backend = first.backend if first is not None else None
+    strong = [x if isinstance(x, Tensor) else _array(name, x, backend) for x in xs if not is_scalar(x)]
+    dtype = _common(name, [t.dtype for t in strong], [x for x in xs if is_scalar(x)])
+    where = backend or (strong[0].backend if strong else get_backend())
+    rest = iter(strong)
+    cast = _backend.primitives["cast"]
+    out = []
+    for x in xs:
+        if is_scalar(x):
+            out.append(literal(x, dtype, where))
+        else:
+            t = next(rest)
+            out.append(t if t.dtype is dtype else bind(cast, t, dtype=dtype))
+    return out
+
+
+def _array(name: str, x: Any, backend: Backend | None) -> Tensor:
+    from .tensor import from_host
+
+    if not isinstance(x, np.ndarray | np.generic | list | tuple):
+        raise DTypeError(f"{name}: an operand is a {type(x).__name__}; expected a tensor, an array or a number.")
+    host = np.asarray(x)
+    if not isinstance(x, np.ndarray | np.generic) and host.dtype == np.float64:
+        host = host.astype(as_dtype(float).np)
+    return from_host(host, backend)
+
+
+def _common(name: str, dtypes: list[DType], scalars: list[Any]) -> DType:
+    from .types import promote
+
+    if not dtypes:
+        kinds = {type(s) for s in scalars}
+        return as_dtype(float if float in kinds else int if int in kinds else bool)
+    dtype = dtypes[0]
+    for other in dtypes[1:]:
+        dtype = promote(dtype, other)
+    for s in scalars:
+        if type(s) is float and not dtype.is_float:
+            dtype = as_dtype(float)
+        elif type(s) is int and dtype.is_bool:
+            dtype = as_dtype(int)
+    return dtype

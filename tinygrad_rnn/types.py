@@ -1,0 +1,227 @@
+"""Types of values: dtype and shape, promotion and broadcasting.
+
+In: Python and NumPy descriptions. Out: interned `Type` objects. Knows nothing of values.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from .errors import ArgumentError, DTypeError, ShapeError
+
+Shape = tuple[int, ...]
+
+
+class DType:
+    """An element type; compare with `is` or `==`, print with `.short` (`f32`).
+
+    >>> as_dtype("float32").short, as_dtype(int).name
+    ('f32', 'int64')
+    """
+
+    __slots__ = ("is_bool", "is_float", "is_integer", "itemsize", "kind", "name", "np", "rank", "short")
+
+    def __init__(self, name: str, short: str, kind: str, rank: int):
+        self.name, self.short, self.kind, self.rank = name, short, kind, rank
+        self.np: np.dtype[Any] = np.dtype(name)
+        self.itemsize = self.np.itemsize
+        self.is_float, self.is_bool = kind == "f", kind == "b"
+        self.is_integer = kind in "iu"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        try:
+            return as_dtype(other) is self
+        except DTypeError:
+            return False
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return as_dtype, (self.name,)
+
+
+bool_ = DType("bool", "bool", "b", 0)
+int8, int16, int32, int64 = (DType(f"int{n}", f"i{n}", "i", k) for k, n in enumerate((8, 16, 32, 64)))
+uint8, uint16, uint32, uint64 = (
+    DType(f"uint{n}", f"u{n}", "u", k) for k, n in enumerate((8, 16, 32, 64))
+)
+float16, float32, float64 = (DType(f"float{n}", f"f{n}", "f", k) for k, n in enumerate((16, 32, 64)))
+
+DTYPES: tuple[DType, ...] = (
+    bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, float32, float64,
+)  # fmt: skip
+_BY_NAME = {d.name: d for d in DTYPES}
+_BY_NUMPY = {d.np: d for d in DTYPES}
+_BY_PYTHON: dict[Any, DType] = {bool: bool_, int: int64}
+_default_float = float32
+
+
+def default_dtype() -> DType:
+    """The dtype that Python floats and creation functions get (float32 unless changed)."""
+    return _default_float
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Make `dtype` (a floating one) the dtype of Python floats and of creation functions."""
+    global _default_float
+    new = as_dtype(dtype)
+    if not new.is_float:
+        raise DTypeError(f"set_default_dtype: got {new}, expected a floating dtype such as float32.")
+    _default_float = new
+
+
+def as_dtype(x: Any) -> DType:
+    """`x` (a DType, NumPy dtype, name, or Python's bool/int/float) as a DType."""
+    if isinstance(x, DType):
+        return x
+    if isinstance(x, str):
+        found = _BY_NAME.get(x)
+    elif x is float:
+        found = _default_float
+    elif isinstance(x, type) and x in _BY_PYTHON:
+        found = _BY_PYTHON[x]
+    else:
+        try:
+            found = _BY_NUMPY.get(np.dtype(x).newbyteorder("="))
+        except TypeError:
+            found = None
+    if found is None:
+        names = ", ".join(d.name for d in DTYPES)
+        raise DTypeError(f"dtype {x!r} is not supported; expected one of {names}.")
+    return found
+
+
+def promote(a: DType, b: DType) -> DType:
+    """The smallest dtype that holds both; floats win over integers whatever their width.
+
+    >>> promote(int64, float32), promote(uint8, int8), promote(bool_, uint16)
+    (float32, int16, uint16)
+    """
+    if a is b:
+        return a
+    order = "biuf"
+    if order.index(a.kind) > order.index(b.kind):
+        a, b = b, a
+    if a.kind == b.kind:
+        return a if a.rank > b.rank else b
+    if a.is_bool or b.is_float:
+        return b
+    # signed a with unsigned b: the next wider signed type that holds b
+    rank = max(a.rank, b.rank + 1)
+    if rank > 3:
+        raise DTypeError(f"{a} and {b} have no common integer dtype; cast one with .astype(...).")
+    return (int8, int16, int32, int64)[rank]
+
+
+class Type:
+    """Shape and dtype of a value; interned, so equal types are the same object.
+
+    >>> Type((7, 3), float32)
+    f32[7,3]
+    >>> Type((7, 3), float32) is Type((7, 3), float32)
+    True
+    """
+
+    __slots__ = ("__weakref__", "dtype", "shape")
+    shape: Shape
+    dtype: DType
+    _interned: weakref.WeakValueDictionary[tuple[Shape, DType], Type] = weakref.WeakValueDictionary()
+
+    def __new__(cls, shape: Shape, dtype: DType) -> Type:
+        key = (shape, dtype)
+        found = cls._interned.get(key)
+        if found is None:
+            found = object.__new__(cls)
+            found.shape, found.dtype = shape, dtype
+            found = cls._interned.setdefault(key, found)
+        return found
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        n = 1
+        for d in self.shape:
+            n *= d
+        return n
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def with_shape(self, shape: Shape) -> Type:
+        return Type(shape, self.dtype)
+
+    def with_dtype(self, dtype: DType) -> Type:
+        return Type(self.shape, dtype)
+
+    def __repr__(self) -> str:
+        return f"{self.dtype.short}[{','.join(map(str, self.shape))}]"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Type, (self.shape, self.dtype)
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """NumPy's broadcasting rule.
+
+    >>> broadcast_shapes((3, 1), (4,), ())
+    (3, 4)
+    """
+    first = shapes[0]
+    if all(s == first for s in shapes):
+        return first
+    ndim = max(map(len, shapes))
+    out = [1] * ndim
+    for shape in shapes:
+        for axis, n in enumerate(shape, ndim - len(shape)):
+            if n != 1:
+                if out[axis] not in (1, n):
+                    raise ShapeError(f"shapes {', '.join(map(str, shapes))} do not broadcast together.")
+                out[axis] = n
+    return tuple(out)
+
+
+def normalize_axis(axis: int, ndim: int, what: str) -> int:
+    """`axis` counted from the front; `what` names the caller in the error."""
+    try:
+        given = axis.__index__()
+    except AttributeError:
+        raise DTypeError(f"{what}: axis must be an integer, got {axis!r}.") from None
+    if not -ndim <= given < ndim:
+        raise ShapeError(f"{what}: axis {given} is out of range for {ndim} axes.")
+    return given % ndim
+
+
+def normalize_axes(axis: Any, ndim: int, what: str) -> tuple[int, ...]:
+    """None (all), an integer or a sequence of integers, as sorted distinct axes."""
+    if axis is None:
+        return tuple(range(ndim))
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(normalize_axis(a, ndim, what) for a in given)
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{what}: axis {axis} names an axis twice.")
+    return tuple(sorted(axes))
+
+
+def as_shape(shape: Any, what: str) -> Shape:
+    """An integer or a sequence of non-negative integers as a shape."""
+    given = shape if isinstance(shape, tuple | list) else (shape,)
+    try:
+        out = tuple(n.__index__() for n in given)
+    except AttributeError:
+        raise DTypeError(f"{what}: shape must be integers, got {shape!r}.") from None
+    if any(n < 0 for n in out):
+        raise ArgumentError(f"{what}: shape {out} has a negative size.")
+    return out
