@@ -14,7 +14,7 @@ from typing import Any
 from .. import ops
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import gelu as _exact_gelu
-from ..ops import leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
+from ..ops import leaky_relu, linear, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
 from ..random import as_generator
 from ..tensor import Tensor
 from .loss_functions import (
@@ -50,15 +50,6 @@ __all__ = [
     "softplus",
     "tanh",
 ]
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y = x W^T + b.
-
-    x [..., I], weight [J, I], bias [J] -> [..., J].
-    """
-    y = x @ weight.T
-    return y if bias is None else y + bias
 
 
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:

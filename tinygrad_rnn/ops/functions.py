@@ -473,7 +473,8 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
 def softplus(x: Any) -> Tensor:
     """log(1 + exp(x)), without overflow."""
     t = _floating("softplus", x)
-    return maximum(t, 0.0) + log1p(exp(-abs(t)))
+    positive = t > 0  # not abs: its derivative 0 at 0 would spoil the second derivative there
+    return where(positive, t, 0.0) + log1p(exp(where(positive, -t, t)))
 
 
 def silu(x: Any) -> Tensor:
