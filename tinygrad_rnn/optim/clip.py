@@ -77,7 +77,8 @@ def _total_norm(grads: list[Tensor], order: float) -> Tensor:
     wide = [ops.abs(g.astype(d)) for g, d in zip(grads, dtypes, strict=True)]
     if order == inf:
         largest = [ops.max(a).astype(widest) for a in wide if a.size]
-        return reduce(ops.maximum, largest, ops.zeros_like(ops.sum(wide[0])).astype(widest))
+        zero = ops.zeros((), widest, grads[0].backend)  # if all gradients have size 0
+        return reduce(ops.maximum, largest, zero)
     powers = [ops.sum(a * a if order == 2 else a**order).astype(widest) for a in wide]
     total = reduce(ops.add, powers)
     return ops.sqrt(total) if order == 2 else total ** (1 / order)
