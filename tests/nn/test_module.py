@@ -65,9 +65,13 @@ def test_assignment_replaces_and_refuses():
     net.rnn.weight_ih_l0 = new
     assert net.rnn.stack.layers[0].fwd.cell.weight_ih is new
     assert dict(net.named_parameters())["rnn.weight_ih_l0"] is new
-    with pytest.raises(tg.DTypeError, match=r"'scale' is a Parameter, got Tensor.*nn.Parameter"):
+    with pytest.raises(
+        tg.errors.DTypeError, match=r"'scale' is a Parameter, got Tensor.*nn.Parameter"
+    ):
         net.scale = tg.ones(1)
-    with pytest.raises(tg.DTypeError, match=r"buffer 'mean' must be a Tensor or None, got ndarray"):
+    with pytest.raises(
+        tg.errors.DTypeError, match=r"buffer 'mean' must be a Tensor or None, got ndarray"
+    ):
         net.mean = np.zeros(8)
     net.mean = tg.ones(8)
     assert net.state_dict()["mean"].numpy().all()
@@ -99,7 +103,7 @@ def test_bad_state_dict_changes_nothing_and_tells_everything(rng):
     bad["rnn.bias_hh_l0"] = "not an array"
     bad["rnn.weight_ih_l9"] = np.ones((1, 2), "f4")
     del bad["head.bias"]
-    with pytest.raises(tg.CheckpointError) as error:
+    with pytest.raises(tg.errors.CheckpointError) as error:
         net.load_state_dict(bad)
     text = str(error.value)
     for part in (
@@ -112,7 +116,7 @@ def test_bad_state_dict_changes_nothing_and_tells_everything(rng):
     ):
         assert part in text
     assert all(np.array_equal(net.state_dict()[k].numpy(), before[k]) for k in NAMES)
-    with pytest.raises(tg.CheckpointError, match="expected a mapping"):
+    with pytest.raises(tg.errors.CheckpointError, match="expected a mapping"):
         net.load_state_dict([1, 2])
     good = {"head.bias": np.ones(7, "f4"), "more": np.ones(1, "f4")}
     missing, unexpected = net.load_state_dict(good, strict=False)
@@ -143,7 +147,7 @@ def test_shared_parameters_count_once():
     net.load_state_dict(state)
     state["head.weight"] = state["head.weight"] + 1
     with pytest.raises(
-        tg.CheckpointError, match=r"'embed.weight' and 'head.weight' are one parameter"
+        tg.errors.CheckpointError, match=r"'embed.weight' and 'head.weight' are one parameter"
     ):
         net.load_state_dict(state)
     twin = copy.deepcopy(net)
@@ -165,9 +169,9 @@ def test_to_keeps_identity_and_integers():
     assert net.scale.grad.dtype == "float64" and net.scale.requires_grad
     assert net(np.array([[1, 2]])).dtype == "float64"
     assert net.to("numpy").scale.backend.name == "numpy"
-    with pytest.raises(tg.BackendError):
+    with pytest.raises(tg.errors.BackendError):
         net.to("nowhere")
-    with pytest.raises(tg.DTypeError):
+    with pytest.raises(tg.errors.DTypeError):
         net.to("int64")
 
 
@@ -204,7 +208,7 @@ def test_containers():
     layers[1] = nn.Linear(2, 2, bias=False)
     assert len(layers) == 4 and isinstance(layers[-1], nn.Tanh)
     assert list(layers.state_dict()) == ["0.weight", "0.bias", "1.weight", "2.weight", "2.bias"]
-    with pytest.raises(tg.DTypeError, match=r"got function, expected an nn.Module"):
+    with pytest.raises(tg.errors.DTypeError, match=r"got function, expected an nn.Module"):
         nn.Sequential(nn.Linear(2, 2), lambda x: x)
     text = repr(nn.Sequential(nn.Linear(2, 3), nn.LSTM(3, 4, 2, bidirectional=True)))
     assert text == (
@@ -226,7 +230,7 @@ def test_activations(rng):
 
 
 def test_parameter_refuses_integers():
-    with pytest.raises(tg.GradientError, match=r"i64\[3\].*register_buffer"):
+    with pytest.raises(tg.errors.GradientError, match=r"i64\[3\].*register_buffer"):
         nn.Parameter([1, 2, 3])
 
 
@@ -282,13 +286,13 @@ def test_constants_and_errors():
     assert not nn.init.zeros_(nn.init.ones_(fresh(3))).detach().numpy().any()
     eye = nn.init.eye_(fresh(6, 3), gates=2).detach().numpy()
     assert np.array_equal(eye, np.vstack([np.eye(3), np.eye(3)]))
-    with pytest.raises(tg.ShapeError, match=r"at least 2 axes, got f64\[3\]"):
+    with pytest.raises(tg.errors.ShapeError, match=r"at least 2 axes, got f64\[3\]"):
         nn.init.xavier_uniform_(fresh(3))
-    with pytest.raises(tg.ArgumentError, match="'both', expected 'fan_in' or 'fan_out'"):
+    with pytest.raises(tg.errors.ArgumentError, match="'both', expected 'fan_in' or 'fan_out'"):
         nn.init.kaiming_normal_(fresh(3, 3), mode="both")
-    with pytest.raises(tg.ArgumentError, match="'swoosh', expected one of"):
+    with pytest.raises(tg.errors.ArgumentError, match="'swoosh', expected one of"):
         nn.init.calculate_gain("swoosh")
-    with pytest.raises(tg.ShapeError, match=r"gates=2 blocks, got f64\[3,3\]"):
+    with pytest.raises(tg.errors.ShapeError, match=r"gates=2 blocks, got f64\[3,3\]"):
         nn.init.orthogonal_(fresh(3, 3), gates=2)
-    with pytest.raises(tg.ArgumentError, match="no cell with a forget gate"):
+    with pytest.raises(tg.errors.ArgumentError, match="no cell with a forget gate"):
         nn.init.forget_bias_(nn.GRU(2, 3))

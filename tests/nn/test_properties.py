@@ -41,7 +41,7 @@ def test_constant_error_carousel(rng):
     assert np.array_equal(end.detach().numpy(), c.numpy())
     weights = tg.tensor(rng.normal(size=(B, H)))
     g = tg.grad(lambda c: (layer(x, (h, c))[1][1] * weights).sum())(c)
-    assert np.array_equal(g.numpy(), weights.numpy())
+    assert np.array_equal(g.detach().numpy(), weights.numpy())
 
 
 def test_lstm_of_1997_holds_its_state(rng):
@@ -54,7 +54,7 @@ def test_lstm_of_1997_holds_its_state(rng):
     _, (_, end) = layer(x, (h, c))
     assert np.array_equal(end.detach().numpy(), c.numpy())
     g = tg.grad(lambda c: layer(x, (h, c))[1][1].sum())(c)
-    assert np.array_equal(g.numpy(), np.ones((B, H)))
+    assert np.array_equal(g.detach().numpy(), np.ones((B, H)))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "1997"])
@@ -81,7 +81,7 @@ def test_shut_forget_gate_forgets(rng):
     cell.bias_ih.assign_(tg.tensor(bias))
     h, c = state(rng)
     x = tg.tensor(rng.normal(size=(3, B, 2)))
-    assert not tg.grad(lambda c: nn.Recurrent(cell)(x, (h, c))[0].sum())(c).numpy().any()
+    assert not tg.grad(lambda c: nn.Recurrent(cell)(x, (h, c))[0].sum())(c).detach().numpy().any()
 
 
 def test_coupled_gates_interpolate(rng):
@@ -115,7 +115,7 @@ def test_gru_reset_gate(after, rng, close):
     cell.bias_ih.assign_(tg.tensor(bias))
     x, (h,) = tg.tensor(rng.normal(size=(1, B, 2))), state(rng, 1)
     layer = nn.Recurrent(cell)
-    assert not tg.grad(lambda h: layer(x, h)[0].sum())(h).numpy().any()
+    assert not tg.grad(lambda h: layer(x, h)[0].sum())(h).detach().numpy().any()
     W = cell.weight_ih.detach().numpy()[2 * H :]
     b_hn = 0.0 if after else cell.bias_hh.detach().numpy()[2 * H :]
     close(layer(x, h)[0][0], np.tanh(x.numpy()[0] @ W.T + b_hn), 1e-14)
@@ -148,7 +148,7 @@ def test_orthogonal_linear_recurrence_keeps_norms(rng, close):
     close(np.linalg.norm(end.numpy(), axis=1), np.linalg.norm(h.numpy(), axis=1), 1e-12)
     w = tg.tensor(rng.normal(size=(B, H)))
     g = tg.grad(lambda h: (layer(x, h)[1] * w).sum())(h)
-    close(np.linalg.norm(g.numpy(), axis=1), np.linalg.norm(w.numpy(), axis=1), 1e-12)
+    close(np.linalg.norm(g.detach().numpy(), axis=1), np.linalg.norm(w.numpy(), axis=1), 1e-12)
 
 
 def test_identity_rnn_holds(rng):
@@ -182,7 +182,7 @@ def test_small_weights_contract(rng):
     layer = nn.Recurrent(cell)
     for k in (1, 5, 20):
         x, h = tg.tensor(rng.normal(size=(k, 2))), tg.tensor(rng.normal(size=(H,)))
-        J = tg.jacobian(lambda h: layer(x, h)[1])(h).numpy()  # noqa: B023
+        J = tg.jacobian(lambda h: layer(x, h)[1])(h).detach().numpy()  # noqa: B023
         assert np.linalg.norm(J, 2) <= 0.7**k * (1 + 1e-12)
 
 

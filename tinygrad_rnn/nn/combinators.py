@@ -32,8 +32,8 @@ class Bidirectional(Module):
     """Two layers that read the sequence in opposite directions.
 
     `fwd` and `bwd` are cells or `Recurrent` layers (bwd with reverse=True); `merge` is "concat",
-    "sum", "mean", "mul" or a function of both outputs. The state is a pair. Schuster, Paliwal,
-    1997, Bidirectional recurrent neural networks.
+    "sum", "mean", "mul" or a function of both outputs. The same cell twice shares its parameters.
+    The state is a pair. Schuster, Paliwal, 1997, Bidirectional recurrent neural networks.
 
     >>> import tinygrad_rnn as tg
     >>> layer = tg.nn.Bidirectional(tg.nn.GRUCell(3, 4, rng=0), tg.nn.GRUCell(3, 4, rng=1))
@@ -43,11 +43,6 @@ class Bidirectional(Module):
     """
 
     def __init__(self, fwd: Any, bwd: Any, merge: str | Callable[..., Any] = "concat"):
-        if fwd is bwd:
-            raise ArgumentError(
-                f"{self.where()}: both directions are the same object; build two (their parameters "
-                f"may still be shared)."
-            )
         self.fwd = fwd if isinstance(fwd, Recurrent) else Recurrent(fwd)
         self.bwd = bwd if isinstance(bwd, Recurrent) else Recurrent(bwd, reverse=True)
         if self.fwd.reverse or not self.bwd.reverse:
@@ -181,7 +176,7 @@ class Hierarchical(Module):
         if lengths is not None:
             mask = length_mask(lengths, S, (B,), self.where(), x.backend)
             counts = ops.where(mask, counts, ops.zeros_like(counts))
-        return counts.reshape(S * B)
+        return ops.reshape(counts, (S * B,))
 
     def summary(self, state: Any) -> Tensor:
         """The outer layer's."""

@@ -89,8 +89,8 @@ def layer_norm(
     if x.shape[x.ndim - len(shape) :] != shape or len(shape) > x.ndim:
         raise ShapeError(f"layer_norm: the last axes of {x.type} are not normalized_shape={shape}.")
     axes = tuple(range(x.ndim - len(shape), x.ndim))
-    centred = x - x.mean(axis=axes, keepdims=True)
-    y = centred * ops.rsqrt((centred * centred).mean(axis=axes, keepdims=True) + eps)
+    centred = x - ops.mean(x, axis=axes, keepdims=True)
+    y = centred * ops.rsqrt(ops.mean(centred * centred, axis=axes, keepdims=True) + eps)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 

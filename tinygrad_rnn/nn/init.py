@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..autodiff import no_grad
 from ..errors import ArgumentError, ShapeError
 from ..random import as_generator
 from ..tensor import Tensor
+from ..trace import no_grad
 
 _GAINS = {
     "linear": 1.0,

@@ -18,9 +18,9 @@ from ..types import normalize_axis
 def reduce(loss: Tensor, reduction: str, what: str) -> Tensor:
     """`loss` averaged, summed or as it is."""
     if reduction == "mean":
-        return loss.mean()
+        return ops.mean(loss)
     if reduction == "sum":
-        return loss.sum()
+        return ops.sum(loss)
     if reduction == "none":
         return loss
     raise ArgumentError(f"{what}: reduction is {reduction!r}, expected 'mean', 'sum' or 'none'.")
@@ -186,8 +186,8 @@ def _with_indices(
     loss = ops.where(counts, loss, ops.zeros_like(loss))
     if reduction != "mean":
         return reduce(loss, reduction, "cross_entropy")
-    total = each.sum()
-    return loss.sum() / ops.where(total == 0, ops.ones_like(total), total)
+    total = ops.sum(each)
+    return ops.sum(loss) / ops.where(total == 0, ops.ones_like(total), total)
 
 
 def _with_probabilities(
@@ -201,5 +201,5 @@ def _with_probabilities(
         )
     target = target if target.dtype == logp.dtype else target.astype(logp.dtype)
     q = (1.0 - e) * target + e / logp.shape[-1] if e else target
-    loss = -((q * logp) if w is None else (q * logp * w)).sum(axis=-1)
+    loss = -ops.sum((q * logp) if w is None else (q * logp * w), axis=-1)
     return reduce(loss, reduction, "cross_entropy")

@@ -62,10 +62,8 @@ def load_into(members: Mapping[str, Tensor], given: Any, strict: bool, where: st
 
 def to_array(value: Any) -> np.ndarray[Any, Any] | None:
     """`value` (a Tensor, NumPy array, PyTorch tensor) as a fresh NumPy array; None for others."""
-    if hasattr(value, "detach"):
-        value = value.detach()
-    if isinstance(value, Tensor):
-        return np.array(value.numpy())
+    if hasattr(value, "detach") and hasattr(value, "numpy"):
+        value = value.detach().numpy()
     if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
         return np.array(value)
     return None

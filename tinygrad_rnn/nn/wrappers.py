@@ -20,6 +20,12 @@ from .cells import Carry, Read, Step, identity, sequence
 from .module import Module, check_probability
 
 
+def draw(rng: Any, p: float, shape: Shape, like: Tensor) -> Tensor:
+    """Booleans that are True with probability p, where `like` lives."""
+    keep: Tensor = as_generator(rng).bernoulli(p, shape).to(like.backend)
+    return keep
+
+
 class CellWrapper(Module):
     """Base class: a cell that holds a cell. A subclass overrides `sequence`."""
 
@@ -92,10 +98,10 @@ class Zoneout(CellWrapper):
             for p, leaf in zip(self.rates(len(leaves)), leaves, strict=True)
         ]
 
-        def draw(p: float, leaf: Tensor) -> Tensor | None:
+        def mask(p: float, leaf: Tensor) -> Tensor | None:
             if not training or p == 0:
                 return None
-            return as_generator(self.rng).bernoulli(p, (length, *leaf.shape)).to(leaf.backend)
+            return draw(self.rng, p, (length, *leaf.shape), leaf)
 
         def zone(p: float, keep: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
             if p == 0:
@@ -111,7 +117,7 @@ class Zoneout(CellWrapper):
             y = tree_map(lambda a: replaced.get(id(a), a), y)
             return unflatten(treedef, zoned), y
 
-        keeps = [draw(p, leaf) for p, leaf in zip(rates, leaves, strict=True)]
+        keeps = [mask(p, leaf) for p, leaf in zip(rates, leaves, strict=True)]
         return step, (keeps, noise)
 
     def extra_repr(self) -> str:
@@ -142,23 +148,21 @@ class RecurrentDropout(CellWrapper):
             )
         self.p, self.input_p = p, input_p
 
-    def mask(self, shape: Shape, p: float, like: Tensor) -> Tensor:
-        """0 with probability p, else 1 / (1 - p)."""
-        keep = as_generator(self.rng).bernoulli(1.0 - p, shape).to(like.backend)
-        return keep.astype(like.dtype) * (0.0 if p == 1 else 1.0 / (1.0 - p))
+    def mask(self, p: float, shape: Shape, like: Tensor) -> Read:
+        """A function that drops the same elements at every call; the identity for p = 0."""
+        if p == 0:
+            return identity
+        keep = draw(self.rng, 1.0 - p, shape, like)
+        factor = ops.astype(keep, like.dtype) * (0.0 if p == 1 else 1.0 / (1.0 - p))
+        return lambda a: a * factor
 
     def sequence(self, length: int, carry: Carry) -> tuple[Step, Any]:
         inner, noise = sequence(self.cell, length, carry)
         if not self.training:
             return inner, noise
         h = flatten(carry)[0][0]
-        drop = drop_x = identity
-        if self.p:
-            mask = self.mask(h.shape, self.p, h)
-            drop = lambda h: h * mask  # noqa: E731
-        if self.input_p:
-            mask_x = self.mask((*h.shape[:-1], self.input_size or 0), self.input_p, h)
-            drop_x = lambda x: x * mask_x  # noqa: E731
+        drop = self.mask(self.p, h.shape, h)
+        drop_x = self.mask(self.input_p, (*h.shape[:-1], self.input_size or 0), h)
 
         def step(carry: Carry, inputs: Any, read: Read = identity) -> tuple[Carry, Any]:
             x, noise = inputs
