@@ -133,7 +133,7 @@ def trace_call(
             if not isinstance(y, Tensor):
                 raise DTypeError(f"{what}: the function returned a {type(y).__name__}, expected tensors.")
         graph = tracer.finish([tracer.lift(y._value, y) for y in outputs])
-    return graph, [wrap(c.value) for c in tracer.captures.values()], out_def
+    return graph, [c.handle for c in tracer.captures.values()], out_def
 
 
 def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -268,7 +268,7 @@ def _trace_step(
         graph = tracer.finish(outputs, captured=False)
     captures = list(tracer.captures.values())
     body = Graph([*(cap.var for cap in captures), *graph.inputs], graph.nodes, graph.outputs)
-    return body, [wrap(cap.value) for cap in captures], out_def, y_def
+    return body, [cap.handle for cap in captures], out_def, y_def
 
 
 def _check_carry(

@@ -117,7 +117,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
                 if not isinstance(y, Tensor):
                     raise DTypeError(f"vmap: the function returned a {type(y).__name__}, expected tensors.")
             graph = tracer.finish([tracer.lift(y._value, y) for y in outputs])
-        captured = [wrap(c.value) for c in tracer.captures.values()]
+        captured = [c.handle for c in tracer.captures.values()]
         results = batch_graph(graph, size, [*leaves, *captured], [*flags, *(False,) * len(captured)])
         return unflatten(treedef, results)
 
