@@ -1,6 +1,6 @@
 """tinygrad_rnn: recurrent networks whose backpropagation through time is derived, never written."""
 
-from . import data, nn, optim, random
+from . import data, nn, optim, passes, random
 from .autodiff import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .backend import Backend, get_backend, list_backends, use_backend
 from .call import checkpoint, custom_vjp

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .backend import Backend, checking
 from .errors import BackendError, TraceError
-from .graph import Graph, Node, Var
+from .graph import Graph, Node, Var, encode
 from .types import Type
 
 
@@ -44,7 +44,8 @@ class Tracer:
     """Records one graph; use as a context manager.
 
     `what` names the function in messages. `assigns` says whether tensors from outside may be
-    assigned to (they become outputs of the graph). `share=True` records equal nodes once.
+    assigned to (they become outputs of the graph). `share=True` records equal nodes once, and keeps
+    in `producers` the node that made each variable (passes look at it).
     """
 
     def __init__(self, what: str, backend: Backend, *, assigns: bool = False, share: bool = False):
@@ -58,6 +59,7 @@ class Tracer:
         self.grad_reads: dict[int, tuple[Any, bool]] = {}
         self.guards: list[tuple[Any, str, Any]] = []
         self.share: dict[Any, tuple[Var, ...]] | None = {} if share else None
+        self.producers: dict[Var, Node] = {}
         self.parent: Tracer | None = None
 
     def __enter__(self) -> Tracer:
@@ -109,14 +111,16 @@ class Tracer:
         """Append one node; its output variables."""
         frozen = not state.grad and not state.quiet
         if self.share is not None:
-            key = (op, inputs, tuple(sorted((k, repr(v)) for k, v in attrs.items())), frozen)
+            key = (op, inputs, encode(tuple(sorted(attrs.items()))), frozen)
             found = self.share.get(key)
             if found is not None:
                 return found
         outputs = tuple([Var(t, self.token) for t in types])
-        self.nodes.append(Node(op, inputs, attrs, outputs, frozen))
+        node = Node(op, inputs, attrs, outputs, frozen)
+        self.nodes.append(node)
         if self.share is not None:
             self.share[key] = outputs
+            self.producers.update(dict.fromkeys(outputs, node))
         return outputs
 
     def owns(self, value: Any) -> bool:
