@@ -234,3 +234,25 @@ def test_other_layers():
         nn.LayerNorm(3)(tg.zeros((2, 4)))
     with pytest.raises(tg.errors.ArgumentError, match=r"the input has no tensors.*scan"):
         nn.Recurrent(nn.GRUCell(3, 4))(None)
+
+
+def test_cells_called_by_hand():
+    cell, h = nn.LSTMCell(3, 4), tg.zeros((2, 4))
+    with pytest.raises(tg.errors.ShapeError, match=r"nn.LSTMCell: input has 5 features"):
+        cell((h, h), tg.zeros((2, 5)))
+    with pytest.raises(
+        tg.errors.ShapeError,
+        match=r"carry is f32\[2,4\], expected \(\[..., 4\], \[..., 4\]\); a cell is called as cell\(",
+    ):
+        cell(h, tg.zeros((2, 3)))
+    with pytest.raises(tg.errors.ShapeError, match=r"carry is f32\[2,3\], expected \[..., 4\]"):
+        nn.GRUCell(4, 4)(tg.zeros((2, 3)), tg.zeros((2, 4)))
+    with pytest.raises(
+        tg.errors.ShapeError, match=r"nn.GRUCell: input has 4 features .*input_size=3"
+    ):
+        nn.GRUCell(3, 4)(tg.zeros((2, 3)), tg.zeros((2, 4)))  # PyTorch's order of arguments
+
+
+def test_lengths_as_a_number():
+    with pytest.raises(tg.errors.ShapeError, match=r"lengths are i64\[\], expected one for each"):
+        nn.GRU(3, 4)(tg.zeros((6, 5, 3)), lengths=6)

@@ -6,7 +6,8 @@ with PyTorch's names and layouts.
 """
 
 from . import functional, init
-from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .cell import Cell
+from .cells import GRUCell, LSTMCell, RNNCell
 from .cells_gru import JordanCell, LayerNormGRUCell, MinimalGatedUnitCell
 from .cells_lstm import CoupledLSTMCell, LayerNormLSTMCell, LSTM1997Cell, PeepholeLSTMCell
 from .combinators import Bidirectional, Hierarchical, Stack

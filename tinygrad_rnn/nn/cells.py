@@ -1,124 +1,20 @@
-"""What a cell is, and the three that everybody knows: RNNCell, LSTMCell, GRUCell.
+"""The three cells that everybody knows: RNNCell, LSTMCell, GRUCell.
 
-A cell is a function `(carry, x) -> (carry, y)`; a `Cell` is one with parameters. `Recurrent` runs
-it over time, and its derivative is derived. The first leaf of a carry is what the matrix products
-read (h), the output y is that same tensor unless the docstring says otherwise.
-
-In: carry [B, H] (or a tuple of such), x [B, I]; any leading axes, or none, in place of B.
-Out: the same carry, y [B, H].
+In: carry h [B, H] or (h, c), x [B, I]. Out: the new carry, y = h. The derivatives are derived.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
-from .. import ops
 from ..errors import ArgumentError
-from ..ops import chunk, relu, sigmoid, tanh
+from ..ops import chunk, linear, relu, sigmoid, tanh
 from ..random import as_generator
 from ..tensor import Tensor
-from ..tree import flatten, unflatten
-from ..types import Shape
 from . import init
-from .functional import linear
-from .module import Module, check_positive
+from .cell import Carry, Cell, Read, identity
 from .parameter import Parameter
-
-Carry = Any
-Read = Callable[[Tensor], Tensor]
-Step = Callable[..., tuple[Carry, Any]]
-
-
-def identity(x: Tensor) -> Tensor:
-    return x
-
-
-class Cell(Module):
-    """Base class of cells with parameters, PyTorch's names and layouts.
-
-    A subclass sets `gates` and writes `forward(carry, x, read=identity)`; `read` is applied to h
-    where a matrix product reads it (variational dropout lives there). weight_ih [G*H, I],
-    weight_hh [G*H, R], bias_ih and bias_hh [G*H] start uniform on ±1/sqrt(H); R = H unless the
-    state that is fed back has another size.
-    """
-
-    gates: ClassVar[int] = 1
-    input_size: int
-    hidden_size: int
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        *,
-        recurrent_size: int | None = None,
-        dtype: Any = None,
-        rng: Any = None,
-    ):
-        check_positive(self.where(), input_size=input_size, hidden_size=hidden_size)
-        self.input_size, self.hidden_size = input_size, hidden_size
-        rows, bound = self.gates * hidden_size, 1.0 / math.sqrt(hidden_size)
-        rng = as_generator(rng)
-        back = hidden_size if recurrent_size is None else recurrent_size
-        self.weight_ih = Parameter.uniform((rows, input_size), bound, dtype, rng)
-        self.weight_hh = Parameter.uniform((rows, back), bound, dtype, rng)
-        self.bias_ih = Parameter.uniform((rows,), bound, dtype, rng) if bias else None
-        self.bias_hh = Parameter.uniform((rows,), bound, dtype, rng) if bias else None
-
-    def initial_carry(
-        self, batch_shape: Shape = (), dtype: Any = None, backend: Any = None
-    ) -> Carry:
-        """The state before the first step: zeros."""
-        return self.zero(self.hidden_size, batch_shape, dtype, backend)
-
-    def zero(self, size: int, batch_shape: Shape, dtype: Any, backend: Any) -> Tensor:
-        """Zeros [*batch_shape, size], by default like the parameters."""
-        where = self.weight_ih.backend if backend is None else backend
-        kind = self.weight_ih.dtype if dtype is None else dtype
-        return ops.zeros((*batch_shape, size), dtype=kind, backend=where)
-
-    def sequence(self, length: int, carry: Carry) -> tuple[Step, Any]:
-        """(step, noise) for one run over `length` steps: `step(carry, (x, noise_t), read)`.
-
-        Cells that need randomness draw it here, before the loop: what changes with time comes
-        back as `noise` (leaves [length, ...]), what does not is captured by `step`.
-        """
-
-        def step(carry: Carry, inputs: Any, read: Read = identity) -> tuple[Carry, Any]:
-            return self.forward(carry, inputs[0], read)  # type: ignore[no-any-return]
-
-        return step, None
-
-    def project(self, x: Tensor, h: Tensor) -> Tensor:
-        """W_ih x + b_ih + W_hh h + b_hh."""
-        return linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)
-
-    def extra_repr(self) -> str:
-        bias = "" if self.bias_ih is not None else ", bias=False"
-        return f"{self.input_size}, {self.hidden_size}{bias}"
-
-
-def sequence(cell: Any, length: int, carry: Carry) -> tuple[Step, Any]:
-    """`cell.sequence(length, carry)`, also for a plain function `(carry, x) -> (carry, y)`.
-
-    What a wrapper wants done to h where products read it is done to the first leaf of a plain
-    function's carry, because nobody can see into it.
-    """
-    if hasattr(cell, "sequence"):
-        found: tuple[Step, Any] = cell.sequence(length, carry)
-        return found
-
-    def step(carry: Carry, inputs: Any, read: Read = identity) -> tuple[Carry, Any]:
-        if read is not identity:
-            leaves, treedef = flatten(carry)
-            carry = unflatten(treedef, [read(leaves[0]), *leaves[1:]])
-        result: tuple[Carry, Any] = cell(carry, inputs[0])
-        return result
-
-    return step, None
 
 
 class RNNCell(Cell):
@@ -223,12 +119,9 @@ class LSTMCell(Cell):
         if forget_bias is not None:
             init.forget_bias_(self, forget_bias)
 
-    def initial_carry(
-        self, batch_shape: Shape = (), dtype: Any = None, backend: Any = None
-    ) -> Carry:
-        """(h, c) = zeros."""
-        h = self.zero(self.proj_size or self.hidden_size, batch_shape, dtype, backend)
-        return h, self.zero(self.hidden_size, batch_shape, dtype, backend)
+    @property
+    def carry_sizes(self) -> tuple[int, int]:
+        return self.proj_size or self.hidden_size, self.hidden_size
 
     def forward(self, carry: Carry, x: Tensor, read: Read = identity) -> tuple[Carry, Tensor]:
         h, c = carry

@@ -13,11 +13,10 @@ from ..errors import ArgumentError, ShapeError
 from ..ops import chunk, sigmoid, tanh
 from ..random import as_generator
 from ..tensor import Tensor
-from ..types import Shape
-from .cells import Carry, Cell, Read, identity
+from .cell import Cell, Read, identity
+from .checks import check_positive, check_probability
 from .functional import linear, relu
 from .layers import LayerNorm
-from .module import check_positive, check_probability
 from .parameter import Parameter
 
 
@@ -137,11 +136,9 @@ class JordanCell(Cell):
         self.weight_ho = Parameter.uniform((output_size, hidden_size), bound, dtype, rng)
         self.bias_ho = Parameter.uniform((output_size,), bound, dtype, rng) if bias else None
 
-    def initial_carry(
-        self, batch_shape: Shape = (), dtype: Any = None, backend: Any = None
-    ) -> Carry:
-        """y = zeros."""
-        return self.zero(self.output_size, batch_shape, dtype, backend)
+    @property
+    def carry_sizes(self) -> int:
+        return self.output_size
 
     def forward(self, carry: Tensor, x: Any, read: Read = identity) -> tuple[Tensor, Tensor]:
         x, target, forced = x if isinstance(x, tuple) else (x, None, None)

@@ -11,9 +11,8 @@ from typing import Any
 from ..ops import chunk, sigmoid, tanh
 from ..random import as_generator
 from ..tensor import Tensor
-from ..types import Shape
 from . import init
-from .cells import Carry, Cell, Read, identity
+from .cell import Carry, Cell, Read, identity
 from .functional import linear
 from .layers import LayerNorm
 from .parameter import Parameter
@@ -22,12 +21,9 @@ from .parameter import Parameter
 class _MemoryCell(Cell):
     """A cell whose carry is (h, c), both [B, H]."""
 
-    def initial_carry(
-        self, batch_shape: Shape = (), dtype: Any = None, backend: Any = None
-    ) -> Carry:
-        """(h, c) = zeros."""
-        size = self.hidden_size
-        return tuple(self.zero(size, batch_shape, dtype, backend) for _ in range(2))
+    @property
+    def carry_sizes(self) -> tuple[int, int]:
+        return self.hidden_size, self.hidden_size
 
 
 class LSTM1997Cell(_MemoryCell):

@@ -17,6 +17,7 @@ from ..ops import gelu as _exact_gelu
 from ..ops import leaky_relu, linear, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
 from ..random import as_generator
 from ..tensor import Tensor
+from .checks import check_probability
 from .loss_functions import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -26,7 +27,6 @@ from .loss_functions import (
     nll_loss,
     smooth_l1_loss,
 )
-from .module import check_probability
 
 __all__ = [
     "binary_cross_entropy_with_logits",

@@ -16,7 +16,8 @@ from ..random import as_generator
 from ..tensor import Tensor
 from . import functional as F
 from . import init
-from .module import Module, check_positive, check_probability
+from .checks import check_positive, check_probability
+from .module import Module
 from .parameter import Parameter
 
 

@@ -23,7 +23,8 @@ def length_mask(
 ) -> Tensor:
     """bool[T, *batch_shape]: t < lengths, after checking count, dtype and range."""
     if not isinstance(lengths, Tensor):
-        lengths = ops.asarray(np.asarray(lengths, dtype=None if len(lengths) else np.int64))
+        host = np.asarray(lengths)
+        lengths = ops.asarray(host if host.size else host.astype(np.int64))
     if not lengths.dtype.is_integer:
         raise DTypeError(f"{where}: lengths are {lengths.type}, expected integers.")
     if lengths.shape != batch_shape:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
-from ..errors import ArgumentError, DTypeError
+from ..errors import DTypeError
 from ..tensor import Tensor
 from ..trace import guard
 from ..types import as_dtype
@@ -258,17 +258,3 @@ class Module:
         lines = [self.extra_repr(), *children] if self.extra_repr() else children
         body = "\n".join(lines).replace("\n", "\n  ")
         return f"{kind}(\n  {body}\n)"
-
-
-def check_positive(where: str, **sizes: int) -> None:
-    """Raise unless every size is a positive integer (bool is not an integer here)."""
-    for name, value in sizes.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ArgumentError(f"{where}: {name} must be a positive integer, got {value!r}.")
-
-
-def check_probability(where: str, **values: float) -> None:
-    """Raise unless every value lies between 0 and 1."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not 0 <= value <= 1:
-            raise ArgumentError(f"{where}: {name} must lie between 0 and 1, got {value!r}.")

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..scan import scan
 from ..tensor import Tensor
 from ..tree import flatten, tree_map
 from ..types import Shape
-from .cells import Carry, sequence
+from .cell import Carry, sequence
+from .checks import check_dtype, check_features
 from .lengths import length_mask, select
 from .module import Module
 
@@ -29,7 +30,8 @@ class Recurrent(Module):
     `cell` is an nn cell or any function `(carry, x) -> (carry, y)`; a function without an
     attribute `initial_carry(batch_shape, dtype, backend)` needs `initial_carry=` here or a state
     in every call. x is [T, B, I], or [T, I] for a single sequence, or a tree of tensors that all
-    begin with [T, B].
+    begin with [T, B]. A cell whose inputs have other than one axis of features says so in an
+    attribute `input_ndim`.
 
     With `lengths` [B] each sample behaves as if it were alone: after its length the state stands
     still and the outputs are 0; `reverse` starts at its last valid step; nothing in the padding,
@@ -163,30 +165,3 @@ class Recurrent(Module):
         flags = [name for name in ("reverse", "batch_first") if getattr(self, name)]
         plain = [] if isinstance(self.cell, Module) else [getattr(self.cell, "__name__", "cell")]
         return ", ".join([*plain, *(f"{name}=True" for name in flags)])
-
-
-def check_features(where: str, x: Tensor, size: int) -> None:
-    """Raise unless the last axis of x has `size` elements."""
-    if x.shape[-1] == size:
-        return
-    hint = ""
-    if size in x.shape[:-1]:
-        axis = x.shape.index(size)
-        hint = f" Axis {axis} has {size}: are the features there? Use moveaxis(x, {axis}, -1)."
-    raise ShapeError(
-        f"{where}: input has {x.shape[-1]} features ({x.type}, last axis), the layer was built "
-        f"with input_size={size}.{hint}"
-    )
-
-
-def check_dtype(where: str, x: Tensor, module: Module) -> None:
-    """Raise if x is not of the parameters' floating dtype."""
-    dtype = next((p.dtype for p in module.parameters()), x.dtype)
-    if x.dtype != dtype:
-        raise DTypeError(
-            f"{where}: input is {x.type}, the parameters are {dtype.short}; use "
-            f"x.astype('{dtype}') or module.to('{x.dtype}')."
-            if x.dtype.is_float
-            else f"{where}: input is {x.type}, expected {dtype.short}; integers go through "
-            f"nn.Embedding or one_hot(x, n) first."
-        )

@@ -16,12 +16,14 @@ from .. import ops
 from ..errors import DTypeError, ShapeError
 from ..random import as_generator
 from ..tensor import Tensor
-from ..tree import flatten
+from ..tree import flatten, tree_map
 from ..types import Shape
-from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .cell import Cell
+from .cells import GRUCell, LSTMCell, RNNCell
+from .checks import check_dtype, check_features, check_positive, check_probability
 from .combinators import Bidirectional, Stack
-from .module import Member, Module, check_positive, check_probability
-from .recurrent import Recurrent, check_dtype, check_features
+from .module import Member, Module
+from .recurrent import Recurrent
 
 _FLAT = re.compile(r"(.+)_l\d+(_reverse)?")
 
@@ -114,9 +116,8 @@ class StackedRNN(Module):
         """The shapes of the states of all layers and directions together."""
         _, cell = next(self.cells())
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        carry = cell.initial_carry(batch_shape)
-        shapes = [(rows, *leaf.shape) for leaf in flatten(carry)[0]]
-        return tuple(shapes) if isinstance(carry, tuple) else shapes[0]
+        shapes: Any = tree_map(lambda n: (rows, *batch_shape, n), cell.carry_sizes)
+        return shapes
 
     def split(self, state: Any, x: Tensor) -> tuple[Any, ...]:
         """[L*D, B, H] (or a tuple of such) as what the stack wants: one state for each layer."""

@@ -16,8 +16,9 @@ from ..random import as_generator
 from ..tensor import Tensor
 from ..tree import flatten, tree_map, unflatten
 from ..types import Shape
-from .cells import Carry, Read, Step, identity, sequence
-from .module import Module, check_probability
+from .cell import Carry, Read, Step, identity, sequence
+from .checks import check_probability
+from .module import Module
 
 
 def draw(rng: Any, p: float, shape: Shape, like: Tensor) -> Tensor:
@@ -43,6 +44,11 @@ class CellWrapper(Module):
         """The size of the inputs' last axis, if the cell knows it."""
         size: int | None = getattr(self.cell, "input_size", None)
         return size
+
+    @property
+    def input_ndim(self) -> int:
+        """How many axes of a step's input are features."""
+        return int(getattr(self.cell, "input_ndim", 1))
 
     @property
     def initial_carry(self) -> Callable[..., Carry] | None:
