@@ -26,7 +26,7 @@ _derived = ProgramCache()
 #: Traces of closed graphs need no backend: nothing is computed.
 NOWHERE = Backend()
 #: Operations whose result is never worth saving when their operand is at hand.
-MOVEMENT = ("reshape", "transpose", "broadcast_to", "slice", "flip", "cast", "alias")
+MOVEMENT = ("reshape", "transpose", "broadcast_to", "slice", "flip", "pad", "concat", "cast", "alias")
 COSTLY = ("contract", "scan", "call", "random_bits")
 
 

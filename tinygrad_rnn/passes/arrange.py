@@ -25,8 +25,58 @@ Labels = tuple[int, ...]
 
 def arrange(body: Graph, n_const: int, n_carry: int) -> Graph:
     """The body rearranged; its inputs and outputs stay in place."""
+    body = _narrow_sums(body, _core(body, n_const, n_carry))
     body = _Sums(body, n_const, n_carry).run()
     return _join_shared(body, n_const, n_carry)
+
+
+def _core(body: Graph, n_const: int, n_carry: int) -> set[Var]:
+    classes = Classes(body, n_const, n_carry)
+    return classes.core(set(classes.accumulators))
+
+
+def _narrow_sums(body: Graph, core: set[Var]) -> Graph:
+    """Slices of a sum, some recurrent and some not, become sums of slices."""
+    read = _read_in_slices(body, "add", core)
+
+    def rewrite(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
+        if node.op.name != "slice" or node.inputs[0] not in read:
+            return None
+        return [_slice_terms(args[0], node)]
+
+    return rebuild(body, rewrite) if read else body
+
+
+def _slice_terms(t: Tensor, node: Node) -> Tensor:
+    total = producer(t, "add")
+    if total is not None and all(v.type is t.type for v in total.inputs):
+        left, right = (tensor_of(v) for v in total.inputs)
+        return _slice_terms(left, node) + _slice_terms(right, node)
+    return perform(node.op, [t], node.attrs)[0]
+
+
+def _read_in_slices(body: Graph, name: str, core: set[Var]) -> set[Var]:
+    """Results of operations `name` that only slices read (or such operations), some of the slices
+    recurrent and some not: cut early, the latter can leave the loop."""
+    count = uses(body)
+    readers: dict[Var, list[Node]] = {}
+    for node in body.nodes:
+        for v in node.inputs:
+            readers.setdefault(v, []).append(node)
+    slices: dict[Var, list[Var]] = {}
+    for node in reversed(body.nodes):
+        if node.op.name != name:
+            continue
+        inside = readers.get(node.output, [])
+        if len(inside) != count.get(node.output, 0):
+            continue  # an output of the body reads it too
+        ends: list[Var] | None = []
+        for n in inside:
+            more = [n.output] if n.op.name == "slice" else slices.get(n.output) if n.op.name == name else None
+            ends = None if ends is None or more is None else ends + more
+        if ends is not None:
+            slices[node.output] = ends
+    return {v for v, ends in slices.items() if 0 < sum(e in core for e in ends) < len(ends)}
 
 
 class _Sums:
@@ -49,13 +99,7 @@ class _Sums:
             if n.op.name == "add" and count[n.output] == 1 and readers.get(n.output) == ["add"]
         }
         #: products that are read in slices only
-        self.sliced = {
-            n.output
-            for n in body.nodes
-            if n.op.name == "contract"
-            and set(readers.get(n.output, [])) == {"slice"}
-            and len(readers[n.output]) == count[n.output]
-        }
+        self.sliced = _read_in_slices(body, "contract", _core(body, n_const, n_carry))
         self.mask: dict[Var, int] = {}
         self.terms: dict[Var, list[Tensor]] = {}
 

@@ -69,6 +69,7 @@ class Split:
         self.ys = set(self.body.outputs[n_carry:])
         self.before = self._descend(X)
         self.needed: dict[Var, None] = {}
+        self.wanted: list[Var] = []
         self.totals = {i: t for i, f in c.accumulators.items() if (t := self.total(f)) is not None}
         self.core = c.core(set(self.totals))
         self.after = self._descend(CARRY)
@@ -146,12 +147,12 @@ class Split:
 
     def later(self, *vs: Var) -> None:
         """Remember to `need` these once it is settled what stays in the loop."""
-        self.wanted = [*getattr(self, "wanted", []), *vs]
+        self.wanted += vs
 
     # --- the new loop ------------------------------------------------------------------------
 
     def run(self) -> list[Tensor]:
-        for v in getattr(self, "wanted", []):
+        for v in self.wanted:
             self.need(v)
         for v in self.ys:
             if v in self.after:
@@ -248,6 +249,13 @@ def _moved(s: Split, node: Node) -> Thunk | None:
     return None if inside is None else lambda: perform(node.op, [inside()], node.attrs)[0]
 
 
+def _concat(s: Split, node: Node) -> Thunk | None:
+    inside = [s.total(v) for v in node.inputs]
+    if any(t is None for t in inside):
+        return None
+    return lambda: perform(node.op, [t() for t in inside if t is not None], node.attrs)[0]
+
+
 def _contract(s: Split, node: Node) -> Thunk | None:
     """The products of all steps and their sum: one contraction over T too."""
     x, y = node.inputs
@@ -299,5 +307,5 @@ def _scattered(s: Split, node: Node) -> Thunk | None:
 TOTALS: dict[str, Callable[[Split, Node], Thunk | None]] = {
     "add": _add, "neg": _neg, "mul": _scale, "div": _scale, "zdiv": _scale, "contract": _contract,
     "sum": _summed, "scatter_add": _scattered, "reshape": _moved, "transpose": _moved, "slice": _moved,
-    "pad": _moved, "flip": _moved, "broadcast_to": _moved, "alias": _moved,
+    "pad": _moved, "flip": _moved, "broadcast_to": _moved, "alias": _moved, "concat": _concat,
 }  # fmt: skip

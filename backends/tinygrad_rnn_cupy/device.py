@@ -1,0 +1,86 @@
+"""Kernels that differ from NumPy's: gathering without looking at values, random bits, erf.
+
+In: CuPy arrays (any module with CuPy's interface, so that the code runs in tests without a GPU).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+Kernel = Callable[..., Any]
+
+
+def table(xp: Any) -> dict[str, Kernel]:
+    return {
+        "take": functools.partial(_take, xp),
+        "scatter_add": functools.partial(_scatter_add, xp),
+        "random_bits": functools.partial(_philox, xp),
+        "erf": functools.partial(_erf, xp),
+        "zmul": functools.partial(_zero_wins, xp, xp.multiply),
+        "zdiv": functools.partial(_zero_wins, xp, xp.divide),
+    }
+
+
+def _zero_wins(xp: Any, op: Kernel, a: Any, b: Any) -> Any:
+    """op(a, b), 0 where a is 0: without the look at the values that would wait for the device."""
+    return xp.where(a == 0, xp.zeros((), a.dtype), op(a, b))
+
+
+def _take(xp: Any, x: Any, indices: Any, axis: int) -> Any:
+    """Indices out of range are clipped: raising would mean waiting for the device."""
+    return xp.take(x, xp.clip(indices, 0, x.shape[axis] - 1), axis)
+
+
+def _scatter_add(xp: Any, updates: Any, indices: Any, axis: int, size: int) -> Any:
+    """Rows sorted by index, then differences of their running sum: the same bits at every run.
+
+    Atomic additions would come in another order each time.
+    """
+    rank = indices.ndim
+    before, after = updates.shape[:axis], updates.shape[axis + rank :]
+    rows = xp.moveaxis(updates.reshape(*before, indices.size, *after), axis, 0)
+    flat = indices.reshape(-1)
+    shape = (size, *before, *after)
+    if flat.size == 0:
+        return xp.moveaxis(xp.zeros(shape, updates.dtype), 0, axis)
+    # the product with the one-hot matrix adds duplicates up in a fixed order
+    hot = (flat[None, :] == xp.arange(size, dtype=flat.dtype)[:, None]).astype(_wide(xp, updates))
+    columns = rows.reshape(flat.size, -1).astype(_wide(xp, updates))
+    out = xp.matmul(hot, columns).reshape(shape).astype(updates.dtype)
+    return xp.moveaxis(out, 0, axis)
+
+
+def _wide(xp: Any, x: Any) -> Any:
+    return xp.float32 if x.dtype.itemsize == 2 else x.dtype
+
+
+def _philox(xp: Any, state: Any, shape: Any) -> Any:
+    """Philox4x32-10 on device words; see tinygrad_rnn.ops.bits for the definition."""
+    n = 1
+    for d in shape:
+        n *= d
+    u64 = xp.uint64
+    low, half = u64(0xFFFFFFFF), u64(32)
+    words = state.astype(u64)
+    block = xp.arange(-(-n // 4), dtype=u64)
+    c0, c1 = block & low, block >> half
+    c2, c3 = xp.zeros_like(block) + words[2], xp.zeros_like(block) + words[3]
+    k0, k1 = words[0:1], words[1:2]
+    for _ in range(10):
+        p0, p1 = c0 * u64(0xD2511F53), c2 * u64(0xCD9E8D57)
+        c0, c1, c2, c3 = (p1 >> half) ^ c1 ^ k0, p1 & low, (p0 >> half) ^ c3 ^ k1, p0 & low
+        k0, k1 = (k0 + u64(0x9E3779B9)) & low, (k1 + u64(0xBB67AE85)) & low
+    out = xp.stack([c0, c1, c2, c3], axis=1).astype(xp.uint32)
+    return out.reshape(-1)[:n].reshape(shape)
+
+
+def _erf(xp: Any, x: Any) -> Any:
+    if hasattr(xp, "cuda"):
+        from cupyx.scipy.special import erf
+
+        return erf(x)
+    import math
+
+    return xp.asarray(xp.frompyfunc(math.erf, 1, 1)(x)).astype(x.dtype)
