@@ -208,7 +208,7 @@ def load_backend(name: str) -> Backend:
         )
     try:
         cls = entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         _, hint = REQUIRES.get(name, ("", "reinstall its package"))
         raise BackendError(
             f"backend '{name}' from {_origin(entry)} cannot be imported: {error}. Try: {hint}."

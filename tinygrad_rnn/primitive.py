@@ -108,7 +108,7 @@ class Primitive:
         ]
 
     @staticmethod
-    def batch(size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], **attrs: Any) -> Any:
+    def batch(size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], /, **attrs: Any) -> Any:
         """Apply to operands of which some have a leading axis of `size`; so does the result."""
         raise NotImplementedError
 

@@ -75,6 +75,21 @@ def select(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return out
 
 
+def real_part(f: Any) -> Any:
+    """A piecewise constant function of the real parts: the complex step of it is zero."""
+    return lambda *xs: f(*[x.real if np.iscomplexobj(x) else x for x in xs])
+
+
+def _abs(x: Any) -> Any:
+    return np.where(np.real(x) < 0, -x, x) if np.iscomplexobj(x) else np.abs(x)
+
+
+def _mod(a: Any, b: Any) -> Any:
+    if np.iscomplexobj(a) or np.iscomplexobj(b):
+        return a - b * np.floor_divide(np.real(a), np.real(b))
+    return np.remainder(a, b)
+
+
 class Unary(Elementwise):
     kinds = "f"
     arity = 1
@@ -107,14 +122,14 @@ class Abs(Unary, name="abs"):
     """|x|; the derivative at 0 is 0."""
 
     kinds = "iuf"
-    reference = np.abs
+    reference = staticmethod(_abs)
     samples = unary(0.1, 2) + unary(-2, -0.1)
     vjp = (lambda g, y, x: g * bind(Sign, x),)
 
 
 class Sign(Unary, name="sign"):
     kinds = "iuf"
-    reference = np.sign
+    reference = staticmethod(real_part(np.sign))
     samples = unary(0.1, 2) + unary(-2, -0.1)
 
 
@@ -176,7 +191,7 @@ class ZDiv(Binary, name="zdiv"):
 
 class FloorDiv(Binary, name="floordiv"):
     kinds = "iuf"
-    reference = np.floor_divide
+    reference = staticmethod(real_part(np.floor_divide))
     samples = binary(second=(0.4, 3))
 
 
@@ -184,7 +199,7 @@ class Mod(Binary, name="mod"):
     """a - b * floor(a / b): the sign of the divisor, as in Python."""
 
     kinds = "iuf"
-    reference = np.remainder
+    reference = staticmethod(_mod)
     samples = binary(0.1, 0.35, second=(0.4, 3))
     vjp = (lambda g, y, a, b: g, lambda g, y, a, b: -g * bind(FloorDiv, a, b))
 
@@ -382,19 +397,19 @@ class Erf(Unary, name="erf"):
 
 
 class Floor(Unary, name="floor"):
-    reference = np.floor
+    reference = staticmethod(real_part(np.floor))
     samples = unary(0.1, 0.9)
 
 
 class Ceil(Unary, name="ceil"):
-    reference = np.ceil
+    reference = staticmethod(real_part(np.ceil))
     samples = unary(0.1, 0.9)
 
 
 class Round(Unary, name="round"):
     """To the nearest integer, ties to even."""
 
-    reference = np.round
+    reference = staticmethod(real_part(np.round))
     samples = unary(0.1, 0.4)
 
 

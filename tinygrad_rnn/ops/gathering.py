@@ -96,7 +96,7 @@ class ScatterAdd(Primitive, name="scatter_add"):
         return Type((*updates.shape[:axis], size, *updates.shape[axis + rank :]), updates.dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+    def batch(cls, size: int, args: Any, batched: Any, /, **attrs: Any) -> Any:
         u, i = args
         axis, n = attrs["axis"], attrs["size"]
         if not batched[1]:
