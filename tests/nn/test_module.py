@@ -175,6 +175,31 @@ def test_to_keeps_identity_and_integers():
         net.to("int64")
 
 
+def test_to_another_backend(rng):
+    """A backend is a value: parameters, buffers and generators move, numbers stay the same."""
+    numpy = tg.get_backend("numpy")
+    other = type("Other", (type(numpy),), {"name": "other"})()
+    x = tg.tensor(rng.normal(size=(4, 2, 3)).astype("f4"))
+
+    def build():
+        return nn.Stack(
+            [nn.Zoneout(nn.LSTMCell(3, 4, rng=0), 0.3, rng=1), nn.GRUCell(4, 2, rng=2)], 0.5, rng=3
+        )
+
+    here, there = build(), build().to(other)
+    assert all(p.backend is other for p in there.parameters())
+    a, _ = here(x)
+    for run in (there, tg.jit(there)):
+        b, _ = run(x.to(other), lengths=None)
+        assert b.backend is other
+        if run is there:
+            assert np.array_equal(a.detach().numpy(), b.detach().numpy())
+    b.sum().backward()
+    assert there.layers[1].cell.weight_ih.grad.backend is other
+    there.to("numpy")
+    assert there(x, lengths=[4, 1])[0].backend is numpy
+
+
 def test_modes_gradients_and_freezing():
     net = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.Linear(3, 1))
     assert all(not m.training for m in net.eval().modules())

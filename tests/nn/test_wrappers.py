@@ -57,7 +57,9 @@ def test_dropout_of_poison(rng):
 def test_dropout_acts_between_layers_only(rng):
     x = tg.tensor(rng.normal(size=(T, B, I)))
     layer = nn.LSTM(I, H, num_layers=2, dropout=1.0, **f64)
-    y, _ = layer(x)
+    y, (h, _) = layer(x)
+    first = layer.stack.layers[0](x)[1]
+    same(host(h[0]), host(first[0]))  # the first layer reads the input as it is
     below = layer.stack.layers[1](tg.zeros((T, B, H), "float64"))[0]
     same(host(y), host(below))  # the second layer reads zeros, its own outputs are whole
     assert np.abs(host(y)).min() > 0

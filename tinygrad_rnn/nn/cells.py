@@ -77,9 +77,10 @@ class LSTMCell(Cell):
         c' = f c + i g
         h' = o tanh(c')          with proj_size=P: h' = W_hr (o tanh(c')), so h is [B, P]
 
-    `forget_bias` (1.0 is common) is the forget gate's total bias at first. Keras orders i f c o
-    with one bias; ONNX i o f c. Hochreiter, Schmidhuber, 1997; Gers, Schmidhuber, Cummins, 2000;
-    projection: Sak, Senior, Beaufays, 2014.
+    `forget_bias` (1.0 is common) is the forget gate's total bias at first. From Keras: transpose
+    the kernels, the order is the same, its one bias is bias_ih and bias_hh is 0. From ONNX: its
+    blocks are i o f c, and B holds both biases one after the other. Hochreiter, Schmidhuber, 1997;
+    Gers, Schmidhuber, Cummins, 2000; projection: Sak, Senior, Beaufays, 2014.
 
     >>> import tinygrad_rnn as tg
     >>> cell = tg.nn.LSTMCell(3, 4, rng=0)
@@ -144,7 +145,9 @@ class GRUCell(Cell):
         n = tanh(W_in x + b_in + W_hn (r h) + b_hn)     reset_after=False: as published
         h' = (1 - z) n + z h
 
-    Keras orders z r h. Cho et al., 2014. Reset before needs two products in a row at every step.
+    Reset before needs two products in a row at every step. From Keras and ONNX: their blocks are
+    z r h; ONNX calls the first form linear_before_reset=1. Keras has one bias (bias_ih; bias_hh is
+    0) without reset_after and the rows of a [2, 3H] with it. Cho et al., 2014.
 
     >>> import tinygrad_rnn as tg
     >>> cell = tg.nn.GRUCell(3, 4, rng=0)

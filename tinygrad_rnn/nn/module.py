@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
 from ..errors import DTypeError
+from ..random import Generator
 from ..tensor import Tensor
 from ..trace import guard
 from ..types import as_dtype
@@ -192,14 +193,16 @@ class Module:
     def to(self: Self, *targets: Any) -> Self:
         """Move parameters and buffers to a backend and/or cast the floating ones to a dtype.
 
-        The parameters keep their identity, so that optimizers need not be told.
+        The parameters keep their identity, so that optimizers need not be told. Generators that
+        modules hold (of dropout) move along.
         """
         for target in targets:
-            seen: set[int] = set()
-            for m in list(self.members()):
-                if id(m.value) not in seen:
-                    seen.add(id(m.value))
-                    convert_(m.value, target)
+            tensors = {id(m.value): m.value for m in self.members()}
+            for module in self.modules():
+                states = [v.state for v in vars(module).values() if isinstance(v, Generator)]
+                tensors.update((id(t), t) for t in states)
+            for tensor in tensors.values():
+                convert_(tensor, target)
         return self
 
     def float(self: Self) -> Self:
