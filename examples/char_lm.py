@@ -99,14 +99,17 @@ class Run:
         text = read_text(options.text)[: 40_000 if options.quick else None]
         self.vocabulary = data.Vocabulary.from_text(text, unk=None, go=None, eos=None)
         numbers = self.vocabulary.encode(text)
-        held_out = len(numbers) // 20
+        # The last twentieth is held out, and must hold at least one step of all streams.
+        needed = 20 * (options.batch * options.steps + 1)
+        if len(text) < needed:
+            raise SystemExit(
+                f"--text {options.text}: {len(text)} letters are too short for --batch "
+                f"{options.batch} --steps {options.steps}, which need {needed}"
+            )
+        split = len(numbers) - len(numbers) // 20
         shape = {"batch_size": options.batch, "steps": options.steps, "drop_last": True}
-        try:
-            self.train_set = data.ContiguousStreams(numbers[:-held_out], **shape)
-            self.valid_set = data.ContiguousStreams(numbers[-held_out:], **shape)
-        except tg.ArgumentError as error:
-            raise SystemExit(f"--text {options.text}: {error}") from error
-
+        self.train_set = data.ContiguousStreams(numbers[:split], **shape)
+        self.valid_set = data.ContiguousStreams(numbers[split:], **shape)
         self.model = CharModel(len(self.vocabulary), options)
         self.optimizer = optim.Adam(self.model.parameters(), lr=options.lr)
         self.total = options.epochs * len(self.train_set)
@@ -209,7 +212,7 @@ class Run:
             extra = tg.load_checkpoint(self.checkpoint, **self.parts())
         except OSError as error:
             raise SystemExit(f"{self.checkpoint}: cannot be read ({error.strerror})") from error
-        except tg.CheckpointError as error:
+        except tg.errors.CheckpointError as error:
             raise SystemExit(str(error)) from error
         if differing := {k for k, v in self.settings().items() if extra["settings"][k] != v}:
             saved = " ".join(f"--{k} {extra['settings'][k]}" for k in sorted(differing))
@@ -282,9 +285,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--embed", type=int, default=64, help="size of a letter's vector")
     add("--batch", type=int, default=32, help="B, streams read side by side")
     add("--steps", type=int, default=64, help="T, letters that gradients flow back through")
-    add("--epochs", type=int, default=3, help="times to read the book")
+    add("--epochs", type=int, default=5, help="times to read the book")
     add("--time", type=float, default=165, help="stop after so many seconds; 0: never")
-    add("--lr", type=float, default=3e-3, help="Adam's first step size")
+    add("--lr", type=float, default=6e-3, help="Adam's first step size")
     add("--clip", type=float, default=1.0, help="greatest norm of a gradient")
     add("--dropout", type=float, default=0.0, help="share of activations left out")
     add("--seed", type=int, default=1, help="of weights, dropout and samples")

@@ -138,7 +138,7 @@ def test_a_sample_can_be_drawn_again(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_an_interrupt_names_the_last_checkpoint(tmp_path: Path) -> None:
     assert learn(tmp_path, "--epochs", "1") == 0
-    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    (tmp_path / "log.jsonl").unlink()
     command = [sys.executable, str(EXAMPLES / "char_lm.py"), "--backend", "numpy", "--epochs", "9"]
     process = subprocess.Popen(
         [*command, "--time", "0", "--log-every", "1", "--out", str(tmp_path)],
@@ -154,7 +154,8 @@ def test_an_interrupt_names_the_last_checkpoint(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "stopped" in output and "Traceback" not in output
-    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    assert str(tmp_path / "checkpoint.safetensors") in output
+    assert parameters(tmp_path), "it is whole"
 
 
 def test_messages(tmp_path: Path) -> None:

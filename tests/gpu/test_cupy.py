@@ -24,7 +24,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
 def cupy() -> Any:
     try:
         return tg.get_backend("cupy")
-    except tg.BackendError as error:
+    except tg.errors.BackendError as error:
         pytest.skip(str(error))
 
 
