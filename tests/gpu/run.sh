@@ -28,13 +28,13 @@ points = project["entry-points"]["tinygrad_rnn.backends"].items()
 (info / "entry_points.txt").write_text(
     "\n".join(["[tinygrad_rnn.backends]", *(f"{name} = {value}" for name, value in points)]))
 PYTHON
-    export PYTHONPATH="$root:$root/backends:$work${PYTHONPATH:+:$PYTHONPATH}"
 fi
+export PYTHONPATH="$root:$root/backends:$work${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$(dirname "$report")"
 : > "$report"
 failures=0
 
-say() { printf '%s\n' "$*" | tee -a "$report"; }
+say() { printf '%s\n' "$@" | tee -a "$report"; }
 
 section() { # section TITLE COMMAND...: run it, keep its last lines and its exit status
     local title=$1 log status
