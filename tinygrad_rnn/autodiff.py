@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError
 from .ops.creation import eye, ones_like, tensor, zeros_like
-from .ops.elementwise import Alias
+from .ops.elementwise import Add, Alias
 from .ops.movement import reshape, sum_to
 from .ops.reduction import Sum
-from .primitive import ITEM, RELEASED, bind
-from .tensor import Tensor, Value, wrap
+from .primitive import ITEM, RELEASED, apply, bind
+from .pullbacks import pullback_program
+from .tensor import Tensor, Value, leaf_value, wrap
 from .trace import enable_grad, no_grad, state, unrecorded
 from .tree import flatten, paths, tree_map, unflatten
 
@@ -48,31 +51,99 @@ def pull(
     for value, g in seeds:
         _accumulate(cotangents, value, g)
     for v in found:
-        if v.op is None or id(v) in stop:
+        op = v.op
+        if op is None or id(v) in stop:
             continue
         g = cotangents.pop(id(v), None)
         if g is None:
             continue
-        if v.op is ITEM:
+        if op is ITEM:
             parts = cotangents.setdefault(id(v.inputs[0]), {})
             index = v.attrs["index"]
             parts[index] = parts[index] + g if index in parts else g
             continue
-        needs = [w.tracked for w in v.inputs]
-        inputs = tuple([wrap(w) for w in v.inputs])
-        for w, ct in zip(v.inputs, v.op.pullback(needs, g, wrap(v), inputs, v.attrs)):
-            if ct is not None and w.tracked:
-                if type(w.type) is not tuple and ct.shape != w.type.shape:
-                    ct = sum_to(ct, w.type.shape)
-                _accumulate(cotangents, w, ct)
+        inputs = tuple(map(wrap, v.inputs))
+        if op.vjp:
+            y, attrs = wrap(v), v.attrs
+            for w, rule in zip(v.inputs, op.vjp):
+                if w.tracked and rule is not None:
+                    _accumulate(cotangents, w, rule(g, y, *inputs, **attrs))
+        else:
+            needs = [w.tracked for w in v.inputs]
+            for w, ct in zip(v.inputs, op.pullback(needs, g, wrap(v), inputs, v.attrs)):
+                if ct is not None and w.tracked:
+                    _accumulate(cotangents, w, ct)
         if release:
             v.op, v.inputs, v.attrs = RELEASED, (), None
     return cotangents
 
 
 def _accumulate(cotangents: Cotangents, value: Value, g: Tensor) -> None:
-    old = cotangents.get(id(value))
-    cotangents[id(value)] = g if old is None else old + g
+    """Add a cotangent, summed over what was broadcast."""
+    shape = value.type.shape
+    if g._value.type.shape != shape:
+        g = sum_to(g, shape)
+    key = id(value)
+    old = cotangents.get(key)
+    cotangents[key] = g if old is None else apply(Add, (old, g), {})
+
+
+def pull_unrecorded(
+    found: Sequence[Value], seeds: Sequence[tuple[Value, Tensor]], stop: set[int], release: bool
+) -> Cotangents:
+    """`pull` on buffers, when nobody records: every rule runs as a compiled program."""
+    backend = seeds[0][0].backend if seeds else None
+    if backend is None or state.tracer is not None or state.check:
+        return pull(found, seeds, stop, release)
+    add = backend.kernels["add"]
+    buffers: Cotangents = {}
+    with np.errstate(all="ignore"):
+        for value, g in seeds:
+            _add(buffers, value, g._value.data, add)
+        for v in found:
+            op = v.op
+            if op is None or id(v) in stop:
+                continue
+            g = buffers.pop(id(v), None)
+            if g is None:
+                continue
+            if op is ITEM:
+                parts = buffers.setdefault(id(v.inputs[0]), {})
+                index = v.attrs["index"]
+                parts[index] = add(parts[index], g) if index in parts else g
+                continue
+            if op.vjp:
+                needs = tuple([w.tracked for w in v.inputs])
+                program = pullback_program(v, needs)
+                it = iter(program(g, v.data, *[w.data for w in v.inputs]))
+                for w, need, rule in zip(v.inputs, needs, op.vjp):
+                    if need and rule is not None:
+                        _add(buffers, w, next(it), add)
+            else:
+                _pull_several(v, g, buffers, add)
+            if release:
+                v.op, v.inputs, v.attrs = RELEASED, (), None
+    types = {id(v): v.type for v in found}
+    return {k: wrap(Value(types[k], b, backend)) for k, b in buffers.items() if k in types}
+
+
+def _add(buffers: Cotangents, value: Value, g: Any, add: Callable[[Any, Any], Any]) -> None:
+    key = id(value)
+    old = buffers.get(key)
+    buffers[key] = g if old is None else add(old, g)
+
+
+def _pull_several(v: Value, g: Any, buffers: Cotangents, add: Callable[[Any, Any], Any]) -> None:
+    """Operations with a pullback of their own take and give tensors."""
+    if type(v.type) is tuple:
+        g = {i: wrap(Value(v.type[i], b, v.backend)) for i, b in g.items()}
+    elif v.op is not RELEASED:
+        g = wrap(Value(v.type, g, v.backend))
+    needs = [w.tracked for w in v.inputs]
+    inputs = tuple(map(wrap, v.inputs))
+    for w, ct in zip(v.inputs, v.op.pullback(needs, g, wrap(v), inputs, v.attrs)):
+        if ct is not None and w.tracked:
+            _add(buffers, w, sum_to(ct, w.type.shape)._value.data, add)
 
 
 def backward(
@@ -110,7 +181,7 @@ def backward(
     release = not (create_graph if retain_graph is None else retain_graph)
     found = tape([value], set())
     with enable_grad() if create_graph else no_grad():
-        left = pull(found, [(value, gradient)], set(), release)
+        left = (pull if create_graph else pull_unrecorded)(found, [(value, gradient)], set(), release)
         for v in found:
             if v.op is None and id(v) in left:
                 handle = v.leaf()
@@ -135,9 +206,8 @@ def detach(self: Tensor) -> Tensor:
 def _leaf(x: Tensor) -> Tensor:
     """A fresh name for `x` on the tape, at which the reverse pass stops."""
     out: Tensor = bind(Alias, x)
-    if not out._value.tracked:
-        out._value.tracked = True
-    return out
+    v = out._value
+    return out if v.tracked else wrap(leaf_value(v.type, v.data, v.backend, True, None))
 
 
 def _independent(found: Sequence[Value], own: set[int]) -> bool:
@@ -186,6 +256,7 @@ class _Record:
             out, self.aux = out
         self.out = out
         self.own = {id(t._value) for t in self.leaves}
+        self.closed: bool | None = None
 
     def scalar(self) -> Tensor:
         y = self.out
@@ -202,9 +273,10 @@ class _Record:
         values = [t._value for t in outputs]
         found = tape(values, self.own)
         closed = _independent(found, self.own) and not any(c._value.tracked for c in cotangents)
+        self.closed = closed
         with unrecorded() if closed else enable_grad():
             seeds = [(v, c) for v, c in zip(values, cotangents) if v.tracked]
-            left = pull(found, seeds, self.own, False)
+            left = (pull_unrecorded if closed else pull)(found, seeds, self.own, False)
             grads = [left[id(t._value)] if id(t._value) in left else zeros_like(t) for t in self.leaves]
         result = unflatten(self.treedef, grads)
         return result[0] if self.single else result
@@ -214,7 +286,7 @@ class _Record:
 
         def cut(t: Any) -> Any:
             if isinstance(t, Tensor) and t._value.tracked:
-                if _independent(tape([t._value], self.own), self.own):
+                if (t is self.out and self.closed) or _independent(tape([t._value], self.own), self.own):
                     return wrap(Value(t.type, t._value.data, t.backend))
             return t
 

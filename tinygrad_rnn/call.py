@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .backend import Backend, compiled, get_backend
+from .backend import Backend, compiled, get_backend, run
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError
 from .graph import Graph
 from .ops.reductions import sum as sum_
@@ -34,7 +34,7 @@ class Inlined(Primitive):
 
     @classmethod
     def execute(cls, backend: Backend, types: Any, attrs: dict[str, Any], buffers: Any) -> Any:
-        return tuple(compiled(backend, attrs["body"])(*buffers))
+        return tuple(run(compiled(backend, attrs["body"]), buffers))
 
 
 class Call(Inlined, name="call"):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Backend, compiled, get_backend
+from .backend import Backend, compiled, get_backend, run
 from .call import Call
 from .errors import DTypeError
 from .explanation import Explanation
@@ -89,7 +89,7 @@ class Recording:
             flags = self.tracked + [False] * (len(outs) - self.n_results)
             tensors = [t if f else wrap(Value(t.type, t._value.data, self.backend)) for t, f in zip(outs, flags)]
         else:
-            buffers = compiled(self.backend, self.graph)(*[t._value.data for t in operands])
+            buffers = run(compiled(self.backend, self.graph), [t._value.data for t in operands])
             tensors = [wrap(Value(v.type, b, self.backend)) for v, b in zip(self.graph.outputs, buffers)]
         return self._write_effects(tensors, args)
 

@@ -8,6 +8,7 @@ and records for derivatives when an operand needs a gradient.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,7 +18,7 @@ from . import backend as _backend
 from .backend import Backend, get_backend, same_backend
 from .errors import DTypeError, GradientError, NaNError, ShapeError
 from .graph import Var
-from .tensor import Tensor, Value, wrap
+from .tensor import Tensor, Tracked, Value, from_host, wrap
 from .trace import leaked, state
 from .types import DType, Type, as_dtype, broadcast_shapes
 
@@ -92,20 +93,11 @@ class Primitive:
 
     @classmethod
     def pullback(
-        cls,
-        needs: Sequence[bool],
-        g: Any,
-        y: Any,
-        inputs: tuple[Tensor, ...],
-        attrs: dict[str, Any],
+        cls, needs: Sequence[bool], g: Any, y: Tensor, inputs: tuple[Tensor, ...], attrs: Any
     ) -> list[Tensor | None]:
-        """Cotangents of the operands that need one, from the cotangent `g` of the output `y`."""
-        assert cls.vjp is not None
-        rules: Any = cls.vjp if len(cls.vjp) == len(inputs) else cls.vjp * len(inputs)
-        return [
-            rule(g, y, *inputs, **attrs) if need and rule is not None else None
-            for need, rule in zip(needs, rules)
-        ]
+        """Cotangents of the operands that need one, for primitives whose `vjp` is empty: those with
+        any number of operands, or with several outputs (then `g` maps output numbers to cotangents)."""
+        raise NotImplementedError
 
     @staticmethod
     def batch(size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], /, **attrs: Any) -> Any:
@@ -114,11 +106,8 @@ class Primitive:
 
     @classmethod
     def execute(cls, backend: Backend, types: Any, attrs: dict[str, Any], buffers: Any) -> Any:
-        """Compute on buffers, outside of any graph."""
-        kernel = backend.kernels.get(cls.name)
-        if kernel is None:
-            raise _backend.BackendError(f"backend '{backend.name}' has no kernel for '{cls.name}'.")
-        return kernel(*buffers, **attrs)
+        """Compute on buffers what the backend has no kernel for."""
+        raise _backend.BackendError(f"backend '{backend.name}' has no kernel for '{cls.name}'.")
 
 
 class ITEM:
@@ -131,6 +120,7 @@ class RELEASED:
     """What stands on the tape after its operands were given up by `backward`."""
 
     name = "released"
+    vjp = ()
 
     @staticmethod
     def pullback(*args: Any) -> Any:
@@ -153,55 +143,117 @@ def bind(op: type[Primitive], *inputs: Tensor, **attrs: Any) -> Any:
     return out
 
 
+_value, _type, _data = map(operator.attrgetter, ("_value", "type", "data"))
+
+
 def apply(op: type[Primitive], inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Any:
     """`bind` that returns every output, residuals too."""
-    values = tuple([t._value for t in inputs])
-    tracked = False
-    if state.grad:
-        for v in values:
-            if v.tracked:
-                tracked = op.vjp is not None
-                break
+    values: tuple[Value, ...] = tuple(map(_value, inputs))
+    backend = values[0].backend if values else None
+    tracked = mixed = False
+    for v in values:
+        if v.tracked:
+            tracked = True
+        if v.backend is not backend:
+            mixed = True
+    if tracked:
+        tracked = state.grad and op.vjp is not None
         if tracked:
             attrs = op.prepare(values, attrs)
-    types = op.infer(tuple([v.type for v in values]), attrs)
+    given = tuple(map(_type, values))
+    types = op._types.get(given) if not attrs else None
+    if types is None:
+        types = op.infer(given, attrs)
     tracer = state.tracer
     if tracer is None:
-        if not values:
+        if mixed:
+            same_backend(op.name, [v.backend for v in values])
+        if backend is None:
             backend = get_backend()
-        else:
-            backend = values[0].backend
-            for v in values:
-                if v.backend is not backend:
-                    same_backend(op.name, [w.backend for w in values])
-                if type(v.data) is Var:
-                    raise leaked(v)
-        data = op.execute(backend, types, attrs, [v.data for v in values])
+        kernel = backend.kernels.get(op.name)
+        try:
+            if kernel is None:
+                data = op.execute(backend, types, attrs, list(map(_data, values)))
+            else:
+                data = state.run(kernel, *map(_data, values), **attrs)
+        except (TypeError, AttributeError):
+            _refuse_leaked(values)
+            raise
         if state.check:
             _find_nan(op, backend, values, data)
     else:
         backend = tracer.backend
         variables = tuple([tracer.lift(v, t) for v, t in zip(values, inputs)])
-        several = type(types) is tuple
-        data = tracer.record(op, variables, attrs, types if several else (types,))
-        if not several:
+        data = tracer.record(op, variables, attrs, types if type(types) is tuple else (types,))
+        if type(types) is not tuple:
             data = data[0]
     if type(types) is not tuple:
         if tracked and types.dtype.is_float:
-            return wrap(Value(types, data, backend, True, op, values, attrs, next(_sequence)))
+            return wrap(Tracked(types, data, backend, op, values, attrs, next(_sequence)))
         return wrap(Value(types, data, backend))
     if not tracked:
         return tuple([wrap(Value(t, d, backend)) for t, d in zip(types, data)])
-    record = Value(types, tuple(data), backend, True, op, values, attrs, next(_sequence))
+    record = Tracked(types, tuple(data), backend, op, values, attrs, next(_sequence))
     return tuple([wrap(item(record, i)) for i in range(len(types))])
 
 
-def item(record: Value, index: int) -> Value:
+def apply_two(op: type[Primitive], a: Tensor, b: Tensor) -> Tensor:
+    """`apply` for two operands and no attributes: the commonest case, without its generality."""
+    x, y = a._value, b._value
+    types = op._types.get((x.type, y.type))
+    backend = x.backend
+    if types is None or y.backend is not backend or state.tracer is not None or state.check:
+        return apply(op, (a, b), {})  # type: ignore[no-any-return]
+    try:
+        data = state.run(backend.kernels[op.name], x.data, y.data)
+    except (TypeError, AttributeError):
+        _refuse_leaked((x, y))
+        raise
+    t: Tensor = _new(Tensor)
+    t._grad = None
+    if (x.tracked or y.tracked) and op.vjp is not None and types.dtype.is_float and state.grad:
+        t._value = Tracked(types, data, backend, op, (x, y), _NONE, next(_sequence))
+    else:
+        t._value = Value(types, data, backend)
+    return t
+
+
+def apply_one(op: type[Primitive], a: Tensor) -> Tensor:
+    """`apply` for one operand and no attributes."""
+    x = a._value
+    types = op._types.get((x.type,))
+    if types is None or state.tracer is not None or state.check:
+        return apply(op, (a,), {})  # type: ignore[no-any-return]
+    try:
+        data = state.run(x.backend.kernels[op.name], x.data)
+    except (TypeError, AttributeError):
+        _refuse_leaked((x,))
+        raise
+    t: Tensor = _new(Tensor)
+    t._grad = None
+    if x.tracked and op.vjp is not None and types.dtype.is_float and state.grad:
+        t._value = Tracked(types, data, x.backend, op, (x,), _NONE, next(_sequence))
+    else:
+        t._value = Value(types, data, x.backend)
+    return t
+
+
+_new = object.__new__
+_NONE: dict[str, Any] = {}
+
+
+def _refuse_leaked(values: tuple[Value, ...]) -> None:
+    for v in values:
+        if type(v.data) is Var:
+            raise leaked(v) from None
+
+
+def item(record: Tracked, index: int) -> Value:
     """Output `index` of a recorded application with several outputs."""
     t, d = record.type[index], record.data[index]
     if not t.dtype.is_float:
         return Value(t, d, record.backend)
-    return Value(t, d, record.backend, True, ITEM, (record,), {"index": index}, next(_sequence))
+    return Tracked(t, d, record.backend, ITEM, (record,), {"index": index}, next(_sequence))
 
 
 def _find_nan(op: type[Primitive], backend: Backend, values: tuple[Value, ...], data: Any) -> None:
@@ -230,15 +282,15 @@ def literal(value: Any, dtype: DType, backend: Backend) -> Tensor:
     if state.tracer is not None:
         t: Tensor = bind(_backend.primitives["full"], value=_exact(value, dtype), shape=(), dtype=dtype)
         return t
-    key = (repr(value), dtype, id(backend))
-    found = _scalars.get(key)
+    # zeros of both signs are equal, so they are not looked up
+    key = (value, type(value), dtype, backend)
+    found = _scalars.get(key) if value else None
     if found is None:
-        host = np.asarray(value).astype(dtype.np)
-        if dtype.is_integer and int(host) != value:
-            raise DTypeError(f"the Python number {value!r} does not fit into {dtype}.")
+        found = Value(Type((), dtype), backend.put(np.asarray(_exact(value, dtype), dtype.np)), backend)
         if len(_scalars) > 1024:
             _scalars.clear()
-        found = _scalars[key] = Value(Type((), dtype), backend.put(host), backend)
+        if value:
+            _scalars[key] = found
     return wrap(found)
 
 
@@ -323,8 +375,6 @@ def operands(name: str, *xs: Any) -> list[Tensor]:
 
 
 def _array(name: str, x: Any, backend: Backend | None) -> Tensor:
-    from .tensor import from_host
-
     if not isinstance(x, np.ndarray | np.generic | list | tuple):
         raise DTypeError(f"{name}: an operand is a {type(x).__name__}; expected a tensor, an array or a number.")
     host = np.asarray(x)

@@ -24,6 +24,7 @@ class Printer:
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {"empty": empty}
         self.names: dict[Var, str] = {}
+        self.literals: set[Var] = set()
 
     def name(self, v: Var) -> str:
         return self.names.setdefault(v, f"v{len(self.names)}")
@@ -50,12 +51,17 @@ class Printer:
                 if v not in done:
                     self.lines += [f"{indent}{place} = {self.name(v)}" for place in stores.get(v, ())]
             dead = [v for v in dict.fromkeys((*node.inputs, *node.outputs))
-                    if v in born and last[v] == i and v not in keep]  # fmt: skip
+                    if v in born and last[v] == i and v not in keep and v not in self.literals]  # fmt: skip
             if dead:
                 self.lines.append(f"{indent}{' = '.join(self.name(v) for v in dead)} = None")
 
     def call(self, node: Node, indent: str, stores: dict[Var, list[str]]) -> set[Var]:
         kernel = self.kernel(node)
+        if node.op.name == "full" and node.output.type.size == 1:
+            # a literal: made once, here
+            self.names[node.output] = self.refer(kernel())
+            self.literals.add(node.output)
+            return set()
         args = [self.name(v) for v in node.inputs]
         left = ", ".join(self.name(v) for v in node.outputs)
         written: set[Var] = set()

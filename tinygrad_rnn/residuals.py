@@ -17,7 +17,7 @@ from .backend import Backend, ProgramCache
 from .graph import Graph, Node, Var
 from .ops.creation import zeros_like
 from .primitive import item
-from .tensor import Tensor, Value, wrap
+from .tensor import Tensor, Tracked, Value, leaf_value, wrap
 from .trace import Tracer, unrecorded
 from .types import Type
 from .vectorize import apply_node, replay
@@ -89,7 +89,7 @@ def _derive(
     with Tracer("the derivative of scan", NOWHERE) as tracer:
 
         def fresh(t: Type, tracked: bool = False) -> Tensor:
-            return wrap(Value(t, tracer.input(t), NOWHERE, tracked))
+            return wrap(leaf_value(t, tracer.input(t), NOWHERE, tracked, None))
 
         inputs = [fresh(v.type, w) for v, w in zip(body.inputs, wrt)]
         saved = {variables[i]: fresh(variables[i].type) for i in reads}
@@ -149,7 +149,9 @@ def _with_data(outs: tuple[Tensor, ...], data: Sequence[Var | None]) -> tuple[Te
 
 
 def _replaced(v: Value, data: object) -> Value:
-    return Value(v.type, data, v.backend, v.tracked, v.op, v.inputs, v.attrs, v.seq)
+    if isinstance(v, Tracked):
+        return Tracked(v.type, data, v.backend, v.op, v.inputs, v.attrs, v.seq)
+    return Value(v.type, data, v.backend)
 
 
 # --- what to save --------------------------------------------------------------------------------
@@ -200,7 +202,7 @@ def _prepared(body: Graph, n_const: int, n_carry: int, needs: tuple[bool, ...]) 
         inputs = []
         for i, v in enumerate(body.inputs):
             w = v.type.dtype.is_float and (needs[i] or n_const <= i < n_const + n_carry)
-            inputs.append(wrap(Value(v.type, tracer.input(v.type), NOWHERE, w)))
+            inputs.append(wrap(leaf_value(v.type, tracer.input(v.type), NOWHERE, w, None)))
         outputs = [t._value.data for t in replay(body, inputs)]
         return Graph(tracer.inputs, tracer.nodes, outputs)
 

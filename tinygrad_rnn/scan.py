@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Backend, ProgramCache, compiled, get_backend
+from .backend import Backend, ProgramCache, compiled, get_backend, run
 from .errors import ArgumentError, DTypeError, ShapeError
 from .graph import Graph, Node, Var
 from .ops.contraction import contract
@@ -120,7 +120,7 @@ class Scan(Primitive, name="scan"):
 
     @classmethod
     def execute(cls, backend: Backend, types: Any, attrs: dict[str, Any], buffers: Any) -> Any:
-        return tuple(compiled(backend, single(cls, attrs, types))(*buffers))
+        return tuple(run(compiled(backend, single(cls, attrs, types)), buffers))
 
     @classmethod
     def pullback(cls, needs: Any, g: Any, y: Any, inputs: tuple[Tensor, ...], attrs: Any) -> Any:

@@ -20,31 +20,35 @@ from .types import DType, Shape, Type, as_dtype
 
 
 class Value:
-    """One immutable value and, when a derivative may be asked for, how it was made.
+    """One immutable value: a buffer on a backend, or a variable of a graph under construction."""
 
-    `tracked`: needs a gradient. `op, inputs, attrs`: the recorded application (op None: a leaf, then
-    `leaf` is a weak reference to the Tensor that collects the gradient). `seq` orders the tape.
-    A multi-output application is one Value with a tuple of types; `ITEM` values project from it.
+    __slots__ = ("__weakref__", "backend", "data", "type")
+
+    tracked = False  # whether it needs a gradient
+    op: Any = None
+    inputs: tuple[Any, ...] = ()
+
+    def __init__(self, type: Any, data: Any, backend: Backend):
+        self.type, self.data, self.backend = type, data, backend
+
+
+class Tracked(Value):
+    """A value that needs a gradient, and how it was made.
+
+    `op, inputs, attrs`: the recorded application; op None: a leaf, then `leaf` is a weak reference to
+    the Tensor that collects the gradient. `seq` orders the tape. An application with several outputs
+    is one Tracked with a tuple of types; `ITEM` values project from it.
     """
 
-    __slots__ = (
-        "attrs", "backend", "data", "inputs", "leaf", "op", "seq", "tracked", "type", "__weakref__",
-    )  # fmt: skip
+    __slots__ = ("attrs", "inputs", "leaf", "op", "seq")
+
+    tracked = True
 
     def __init__(
-        self,
-        type: Any,
-        data: Any,
-        backend: Backend,
-        tracked: bool = False,
-        op: Any = None,
-        inputs: tuple[Value, ...] = (),
-        attrs: Any = None,
-        seq: int = 0,
+        self, type: Any, data: Any, backend: Backend, op: Any, inputs: tuple[Value, ...], attrs: Any, seq: int
     ):
-        self.type, self.data, self.backend, self.tracked = type, data, backend, tracked
+        self.type, self.data, self.backend = type, data, backend
         self.op, self.inputs, self.attrs, self.seq = op, inputs, attrs, seq
-        self.leaf: Any = None
 
 
 class Tensor:
@@ -338,11 +342,17 @@ def wrap(value: Value) -> Tensor:
     return t
 
 
-def leaf_value(type: Type, data: Any, backend: Backend, tracked: bool, handle: Tensor) -> Value:
-    value = Value(type, data, backend, tracked)
-    if tracked:
-        value.leaf = weakref.ref(handle)
+def leaf_value(type: Type, data: Any, backend: Backend, tracked: bool, handle: Tensor | None) -> Value:
+    """A value that no recorded operation made; `handle` collects its gradient."""
+    if not tracked:
+        return Value(type, data, backend)
+    value = Tracked(type, data, backend, None, (), None, 0)
+    value.leaf = _nobody if handle is None else weakref.ref(handle)
     return value
+
+
+def _nobody() -> None:
+    return None
 
 
 def from_host(

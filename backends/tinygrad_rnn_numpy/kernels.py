@@ -9,8 +9,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_rnn.extend import primitives
-
 Kernel = Callable[..., Any]
 
 #: Primitives that are one function of the array module.
@@ -24,11 +22,6 @@ DIRECT = {
     "floor": "floor", "ceil": "ceil", "round": "rint", "equal": "equal", "less": "less",
     "less_equal": "less_equal", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
     "invert": "invert", "shift_left": "left_shift", "shift_right": "right_shift", "where": "where",
-}  # fmt: skip
-#: Of these, the ones that warn (overflow, division by zero) where IEEE has an answer.
-NOISY = {
-    "add", "sub", "mul", "div", "floordiv", "mod", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin",
-    "cos", "tan", "asin", "acos", "sinh", "cosh", "acosh", "atanh",
 }  # fmt: skip
 
 
@@ -161,10 +154,3 @@ def _size(shape: Any) -> int:
     for n in shape:
         size *= n
     return size
-
-
-#: Every primitive has a kernel here, or is run as a program (scan, call), or is host-only below.
-def unknown() -> list[str]:
-    import numpy as np
-
-    return sorted(set(primitives) - set(table(np)) - {"scan", "call"})

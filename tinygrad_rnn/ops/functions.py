@@ -10,21 +10,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError
-from ..primitive import Primitive, bind, is_scalar, literal, operands
+from ..primitive import Primitive, apply_one, apply_two, bind, is_scalar, literal, operands
 from ..tensor import Tensor
 from ..types import as_dtype, bool_, default_dtype
 from . import elementwise as e
 
 
 def _binary(op: type[Primitive], a: Any, b: Any) -> Tensor:
-    # the common case first: two tensors of one dtype, or a tensor and a number
-    if isinstance(a, Tensor):
-        if isinstance(b, Tensor):
-            if a._value.type.dtype is b._value.type.dtype:
-                return bind(op, a, b)  # type: ignore[no-any-return]
-        elif is_scalar(b) and (type(b) is int or a.dtype.is_float) and not a.dtype.is_bool:
-            return bind(op, a, literal(b, a.dtype, a._value.backend))  # type: ignore[no-any-return]
-    return bind(op, *operands(op.name, a, b))  # type: ignore[no-any-return]
+    # the common case first: two tensors of one dtype
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a._value.type.dtype is b._value.type.dtype:
+        return apply_two(op, a, b)
+    return apply_two(op, *operands(op.name, a, b))
 
 
 def as_tensor(name: str, x: Any) -> Tensor:
@@ -50,7 +46,7 @@ def _floating(name: str, x: Any) -> Tensor:
 
 def _unary(op: type[Primitive], x: Any) -> Tensor:
     if isinstance(x, Tensor) and x._value.type.dtype.is_float:
-        return bind(op, x)  # type: ignore[no-any-return]
+        return apply_one(op, x)
     return bind(op, _floating(op.name, x))  # type: ignore[no-any-return]
 
 

@@ -7,14 +7,52 @@ from typing import Any
 
 from ..backend import Backend
 from ..errors import ArgumentError
+from ..primitive import Primitive, apply_two, literal
 from ..tensor import Tensor
 from ..types import DType, as_shape
+from . import elementwise as e
 from . import functions as f
 from . import indexing, products, reductions, shaping
 
 
-def _reflected(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
+Binary = Callable[[Any, Any], Tensor]
+
+
+def _reflected(op: Binary) -> Binary:
     return lambda self, other: op(other, self)
+
+
+def _operator(op: type[Primitive], general: Binary) -> Binary:
+    """A method that goes straight to the primitive for tensors of one dtype and for numbers."""
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        value = self._value
+        dtype = value.type.dtype
+        if isinstance(other, Tensor):
+            if other._value.type.dtype is dtype and dtype.kind != "b":
+                return apply_two(op, self, other)
+        elif dtype.kind == "f" and type(other) in (float, int):
+            return apply_two(op, self, literal(other, dtype, value.backend))
+        return general(self, other)
+
+    return method
+
+
+def _reflected_operator(op: type[Primitive], general: Binary) -> Binary:
+    """The same for `number - tensor`."""
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        value = self._value
+        dtype = value.type.dtype
+        if dtype.kind == "f" and type(other) in (float, int):
+            return apply_two(op, literal(other, dtype, value.backend), self)
+        return general(other, self)
+
+    return method
+
+
+def _plain(op: Binary) -> Binary:
+    return lambda self, other: op(self, other)
 
 
 def _inplace(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
@@ -28,20 +66,23 @@ def _inplace(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor
     return method
 
 
-_OPERATORS: dict[str, Callable[[Any, Any], Tensor]] = {
-    "add": f.add, "sub": f.subtract, "mul": f.multiply, "truediv": f.divide, "floordiv": f.floor_divide,
-    "mod": f.remainder, "pow": f.power, "matmul": products.matmul, "and": f.bitwise_and,
-    "or": f.bitwise_or, "xor": f.bitwise_xor, "lshift": f.bitwise_left_shift,
-    "rshift": f.bitwise_right_shift,
+_OPERATORS: dict[str, tuple[type[Primitive] | None, Binary]] = {
+    "add": (e.Add, f.add), "sub": (e.Sub, f.subtract), "mul": (e.Mul, f.multiply),
+    "truediv": (None, f.divide), "floordiv": (None, f.floor_divide), "mod": (None, f.remainder),
+    "pow": (None, f.power), "matmul": (None, products.matmul), "and": (None, f.bitwise_and),
+    "or": (None, f.bitwise_or), "xor": (None, f.bitwise_xor), "lshift": (None, f.bitwise_left_shift),
+    "rshift": (None, f.bitwise_right_shift),
 }  # fmt: skip
-for _name, _op in _OPERATORS.items():
-    setattr(Tensor, f"__{_name}__", (lambda op: lambda self, other: op(self, other))(_op))
-    setattr(Tensor, f"__r{_name}__", _reflected(_op))
-    setattr(Tensor, f"__i{_name}__", _inplace(_op))
-for _name, _op in {
+for _name, (_primitive, _general) in _OPERATORS.items():
+    setattr(Tensor, f"__{_name}__", _operator(_primitive, _general) if _primitive else _plain(_general))
+    setattr(
+        Tensor, f"__r{_name}__", _reflected_operator(_primitive, _general) if _primitive else _reflected(_general)
+    )
+    setattr(Tensor, f"__i{_name}__", _inplace(_general))
+for _name, _general in {
     "lt": f.less, "le": f.less_equal, "gt": f.greater, "ge": f.greater_equal, "eq": f.equal, "ne": f.not_equal,
 }.items():  # fmt: skip
-    setattr(Tensor, f"__{_name}__", (lambda op: lambda self, other: op(self, other))(_op))
+    setattr(Tensor, f"__{_name}__", _plain(_general))
 Tensor.__neg__ = lambda self: f.negative(self)  # type: ignore[method-assign]
 Tensor.__pos__ = lambda self: f.positive(self)  # type: ignore[method-assign]
 Tensor.__abs__ = lambda self: f.abs(self)  # type: ignore[method-assign]
@@ -65,7 +106,6 @@ for _function in (
     setattr(Tensor, _function.__name__, _function)
 Tensor.pow = f.power
 Tensor.unsqueeze = shaping.expand_dims
-Tensor.__mod__.__doc__ = f.remainder.__doc__
 
 
 def _shape_arguments(shape: tuple[Any, ...]) -> Any:
