@@ -217,6 +217,28 @@ def test_seed_decides_and_weights_differ():
         assert np.abs(p.detach().numpy()).max() <= bound
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        nn.RNNCell, nn.LSTMCell, nn.GRUCell, nn.LSTM1997Cell, nn.CoupledLSTMCell,
+        nn.PeepholeLSTMCell, nn.LayerNormLSTMCell, nn.LayerNormGRUCell, nn.MinimalGatedUnitCell,
+        lambda *sizes, rng: nn.JordanCell(*sizes, 2, rng=rng),
+        lambda *sizes, rng: nn.LSTMCell(*sizes, proj_size=1, rng=rng),
+    ],
+)  # fmt: skip
+def test_a_seed_is_used_once_per_cell(make):
+    """An integer seeds one stream for all parameters, not the same stream for each."""
+    cell = make(3, 5, rng=7)
+    random = {n: p.detach().numpy().ravel() for n, p in cell.named_parameters() if "norm" not in n}
+    starts = {round(float(a[0] * 5**0.5), 6) for a in random.values()}
+    assert len(starts) == len(random) >= 4
+    again = make(3, 5, rng=7)
+    assert all(
+        np.array_equal(a, dict(again.named_parameters())[n].detach().numpy().ravel())
+        for n, a in random.items()
+    )
+
+
 # --- Jordan: feeding back the output, and teacher forcing ------------
 
 

@@ -305,6 +305,15 @@ def test_orthogonal(shape, gates):
     assert gates == 1 or not np.array_equal(blocks[0], blocks[1])
 
 
+def test_orthogonal_is_uniform():
+    """Without the signs of R's diagonal the corner of Q would always have one sign."""
+    g = tg.Generator(0)
+    corners = [
+        nn.init.orthogonal_(fresh(3, 3), rng=g).detach().numpy()[[0, 2], [0, 2]] for _ in range(400)
+    ]
+    assert np.abs(np.mean(corners, axis=0)).max() < 0.1  # standard error 0.03
+
+
 def test_constants_and_errors():
     assert (nn.init.constant_(fresh(3), 2.5).detach().numpy() == 2.5).all()
     assert nn.init.ones_(fresh(3)).detach().numpy().all()

@@ -322,6 +322,21 @@ def test_lengths_inside_jit(rng):
         same(host(run(x, tg.tensor(lengths))), host(layer(x, lengths=lengths)), 1e-13)
 
 
+def test_summaries_are_what_each_direction_saw_last(rng):
+    """The last output of the forward half, the first of the backward half, in this order."""
+    x = tg.tensor(rng.normal(size=(5, 3, I)))
+    layers = [
+        nn.LSTM(I, H, 2, bidirectional=True, **f64),
+        nn.Bidirectional(nn.GRUCell(I, H, **f64), nn.PeepholeLSTMCell(I, H, **f64)),
+    ]
+    for layer in layers:
+        y, state = layer(x)
+        y = host(y)
+        same(host(layer.summary(state)), np.concatenate([y[-1, :, :H], y[0, :, H:]], -1), 0)
+    y, state = nn.GRU(I, H, 2, **f64)(x)
+    same(host(nn.GRU(I, H, 2).summary(state)), host(y)[-1], 0)
+
+
 # --- hierarchies --------------------
 
 
