@@ -346,6 +346,19 @@ def test_a_foreign_file(path):
         assert_nothing_changes(run, None, lambda: tg.load_checkpoint(path, model=run.model))
 
 
+def test_a_checkpoint_whose_hashes_were_removed(path):
+    run = Run()
+    tg.save_checkpoint(path, model=run.model)
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    del header["__metadata__"]["blake2b"], header["__metadata__"]["header_blake2b"]
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
+    assert bits(tg.load_tensors(path)["model/w"]) == bits(run.w)  # well formed, but not ours
+    assert_nothing_changes(run, "not written by", lambda: tg.load_checkpoint(path, model=run.model))
+
+
 def test_a_pickle_is_not_run(path):
     import pickle
 
