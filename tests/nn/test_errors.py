@@ -31,6 +31,16 @@ def test_wrong_feature_size_names_the_layer(given_state):
         nn.LSTM(3, 4)(tg.zeros((6, 4, 5)))
 
 
+def test_errors_name_the_layer_not_its_parts():
+    model, x = Model(), tg.zeros((6, 4, 3))
+    for lengths, match in [
+        ([1, 2, 9, 0], r"^nn.LSTM 'encoder': lengths\[2\] is 9, expected 0 to 6"),
+        ([1, 2], r"^nn.LSTM 'encoder': lengths are i64\[2\], expected one for each of the 4"),
+    ]:
+        with pytest.raises(tg.errors.ArgumentError, match=match):
+            model(x, lengths=lengths)
+
+
 def test_path_through_containers():
     with pytest.raises(
         tg.errors.ShapeError, match=r"^nn.Linear 'tower.0': input has 4 features \(f32\[2,4\]"

@@ -22,14 +22,23 @@ def length_mask(
     lengths: Any, steps: int, batch_shape: Shape, where: str, backend: Backend
 ) -> Tensor:
     """bool[T, *batch_shape]: t < lengths, after checking count, dtype and range."""
+    counts = check_lengths(lengths, steps, batch_shape, where, backend)
+    time = ops.arange(steps, dtype=counts.dtype, backend=backend)
+    return ops.reshape(time, (steps, *[1] * len(batch_shape))) < counts
+
+
+def check_lengths(
+    lengths: Any, steps: int, batch_shape: Shape, where: str, backend: Backend
+) -> Tensor:
+    """The lengths as a tensor of integers, one for each sample, between 0 and `steps`."""
     if not isinstance(lengths, Tensor):
         host = np.asarray(lengths)
         lengths = ops.asarray(host if host.size else host.astype(np.int64))
     if not lengths.dtype.is_integer:
         raise DTypeError(f"{where}: lengths are {lengths.type}, expected integers.")
+    if not batch_shape:
+        raise ShapeError(f"{where}: lengths= needs a batch, the input is a single sequence.")
     if lengths.shape != batch_shape:
-        if not batch_shape:
-            raise ShapeError(f"{where}: lengths= needs a batch, the input is a single sequence.")
         hint = ""
         if lengths.ndim == 1 and lengths.shape[0] == steps:
             hint = " There is one length for each time step: is the input batch-first?"
@@ -37,11 +46,10 @@ def length_mask(
             f"{where}: lengths are {lengths.type}, expected one for each of the "
             f"{'x'.join(map(str, batch_shape))} samples of the batch.{hint}"
         )
-    if not isinstance(lengths._value.data, Var):
+    if not isinstance(lengths._value.data, Var):  # inside jit the values are not known yet
         check_range(lengths.numpy(), steps, where)
-    time = ops.arange(steps, dtype=lengths.dtype, backend=backend)
-    mask: Tensor = time.reshape(steps, *[1] * len(batch_shape)) < lengths.to(backend)
-    return mask
+    moved: Tensor = lengths.to(backend)
+    return moved
 
 
 def check_range(lengths: np.ndarray[Any, Any], steps: int, where: str) -> None:

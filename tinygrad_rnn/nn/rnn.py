@@ -22,6 +22,7 @@ from .cell import Cell
 from .cells import GRUCell, LSTMCell, RNNCell
 from .checks import check_dtype, check_features, check_positive, check_probability
 from .combinators import Bidirectional, Stack
+from .lengths import check_lengths
 from .module import Member, Module
 from .recurrent import Recurrent
 
@@ -107,6 +108,8 @@ class StackedRNN(Module):
         if self.batch_first and x.ndim == 3:
             x = ops.swapaxes(x, 0, 1)
         start = None if state is None else self.split(state, x)
+        if lengths is not None:
+            lengths = check_lengths(lengths, x.shape[0], x.shape[1:-1], self.where(), x.backend)
         y, end = self.stack(x, start, lengths)
         if self.batch_first and y.ndim == 3:
             y = ops.swapaxes(y, 0, 1)
