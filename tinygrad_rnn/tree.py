@@ -66,37 +66,37 @@ def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
     ([2, 1], {'a': [*], 'b': (*, None)})
     """
     leaves: list[Any] = []
+    return leaves, _visit(tree, leaves)
 
-    def visit(node: Any) -> TreeDef:
-        if node is None:
-            return _NONE
-        parts = _children(node)
-        if parts is None:
-            leaves.append(node)
-            return _LEAF
-        kind, keys, children = parts
-        return TreeDef(kind, keys, tuple(visit(c) for c in children))
 
-    return leaves, visit(tree)
+# Not a function inside `flatten`: one that calls itself is a cycle, which would keep the leaves alive.
+def _visit(node: Any, leaves: list[Any]) -> TreeDef:
+    if node is None:
+        return _NONE
+    parts = _children(node)
+    if parts is None:
+        leaves.append(node)
+        return _LEAF
+    kind, keys, children = parts
+    return TreeDef(kind, keys, tuple([_visit(c, leaves) for c in children]))
 
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
     """The inverse of `flatten`."""
-    it: Iterator[Any] = iter(leaves)
+    return _build(treedef, iter(leaves))
 
-    def build(d: TreeDef) -> Any:
-        if d is _LEAF or d.kind == "leaf":
-            return next(it)
-        if d.kind is None:
-            return None
-        children = [build(c) for c in d.children]
-        if d.kind is dict:
-            return dict(zip(d.keys, children))
-        if d.kind in (tuple, list):
-            return d.kind(children)
-        return d.kind(*children)
 
-    return build(treedef)
+def _build(d: TreeDef, leaves: Iterator[Any]) -> Any:
+    if d is _LEAF or d.kind == "leaf":
+        return next(leaves)
+    if d.kind is None:
+        return None
+    children = [_build(c, leaves) for c in d.children]
+    if d.kind is dict:
+        return dict(zip(d.keys, children))
+    if d.kind in (tuple, list):
+        return d.kind(children)
+    return d.kind(*children)
 
 
 def tree_map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
