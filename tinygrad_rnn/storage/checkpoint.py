@@ -76,7 +76,7 @@ def save_checkpoint(
 
     `state` is any nested structure of tensors (the carried states of truncated backpropagation);
     `extra` holds your own numbers and strings (epoch, best loss, ...). Pass
-    `rng=tinygrad_rnn.default_generator()` if the model draws from it.
+    `rng=tinygrad_rnn.random.default_generator()` if the model draws from it.
 
     Errors: DTypeError (something that cannot be stored), OSError (disk full, ...; the old file is
     intact and no temporary file is left).
