@@ -1,6 +1,12 @@
 """tinygrad_rnn: recurrent networks whose backpropagation through time is derived, never written."""
 
-from . import data, nn, optim, passes, random
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import passes as passes
+from . import random
 from .autodiff import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .backend import Backend, get_backend, list_backends, use_backend
 from .call import checkpoint, custom_vjp
@@ -11,7 +17,6 @@ from .ops import *  # noqa: F403
 from .ops import __all__ as _functions
 from .random import Generator, manual_seed
 from .scan import scan
-from .storage import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from .tensor import Tensor
 from .trace import enable_grad, is_grad_enabled, no_grad
 from .types import (
@@ -34,7 +39,29 @@ from .types import (
 from .types import bool_ as bool
 from .vectorize import vmap
 
+if TYPE_CHECKING:
+    from . import data, nn, optim
+    from .storage import load_checkpoint, load_tensors, save_checkpoint, save_tensors
+
 __version__ = "0.1.0"
+
+# Loaded when first used, so that importing the engine stays quick.
+_LAZY = {
+    "data": "data", "nn": "nn", "optim": "optim", "load_checkpoint": "storage",
+    "load_tensors": "storage", "save_checkpoint": "storage", "save_tensors": "storage",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tinygrad_rnn' has no attribute '{name}'")
+    module = importlib.import_module(f".{_LAZY[name]}", __name__)
+    return module if _LAZY[name] == name else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 __all__ = [
     "Backend", "DType", "Generator", "Graph", "Tensor", "TinygradRnnError", "Type", "bool",

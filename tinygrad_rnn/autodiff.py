@@ -427,12 +427,13 @@ def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     from .vectorize import vmap
 
     def wrapped(*args: Any) -> Any:
-        y, pullback = vjp(lambda x: f(*args[:argnums], x, *args[argnums + 1 :]), args[argnums])
+        record = _Record("jacobian", f, args, argnums, False)
+        y = record.out
         if not isinstance(y, Tensor):
-            raise DTypeError("jacobian: the function must return one tensor.")
+            raise DTypeError(f"jacobian: the function must return one tensor, got {type(y).__name__}.")
         basis = reshape(eye(y.size, dtype=y.dtype, backend=y.backend), (y.size, *y.shape))
-        rows = vmap(lambda ct: pullback(ct)[0])(basis)
-        return tree_map(lambda r: reshape(r, (*y.shape, *r.shape[1:])), rows)
+        rows = vmap(lambda ct: record.pull([y], [ct]))(basis)
+        return record.settle(tree_map(lambda r: reshape(r, (*y.shape, *r.shape[1:])), rows))
 
     return wrapped
 

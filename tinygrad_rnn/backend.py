@@ -13,9 +13,8 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +22,9 @@ from .errors import BackendError
 from .graph import Graph, Node, subgraphs
 from .program import compile_python
 from .types import Type
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 API = 1
 GROUP = "tinygrad_rnn.backends"
@@ -169,6 +171,8 @@ REQUIRES = {
 
 
 def _entries() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import, and not needed by every program
+
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=GROUP):
         known = found.get(entry.name)

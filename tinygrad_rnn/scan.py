@@ -8,7 +8,6 @@ carry <-> carry, xs <-> ys, a const that is read <-> a gradient that is summed.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -189,7 +188,7 @@ def scan(
     operands = carry_leaves + x_leaves
     backend = operands[0].backend if operands else get_backend()
     body, captured, out_def, y_def = _trace_step(
-        step, backend, carry_leaves, carry_def, x_leaves, x_def, paths(carry, _argument(step))
+        step, backend, carry_leaves, carry_def, x_leaves, x_def
     )
     attrs = {
         "body": body, "n_const": len(captured), "n_carry": len(carry_leaves), "length": T,
@@ -204,6 +203,8 @@ def scan(
 
 def _argument(step: Callable[..., Any]) -> str:
     """The name of the step's first parameter, to speak of it in the user's words."""
+    import inspect  # slow to import, and needed for messages only
+
     try:
         names = [p for p in inspect.signature(step).parameters if p != "self"]
     except (TypeError, ValueError):
@@ -245,7 +246,6 @@ def _trace_step(
     carry_def: Any,
     xs: Sequence[Tensor],
     x_def: Any,
-    names: Sequence[str],
 ) -> tuple[Graph, list[Tensor], Any, Any]:
     """The body `consts, carry, x -> carry, y`, the captured tensors, and the trees of both results."""
     with Tracer("the step of scan", backend) as tracer:
@@ -262,7 +262,7 @@ def _trace_step(
                 "return (carry, None) if there is nothing to stack."
             )
         new, out_def = _tensors("scan: the new carry", result[0])
-        _check_carry(carry, carry_def, new, out_def, names)
+        _check_carry(step, carry, carry_def, new, out_def)
         ys, y_def = _tensors("scan: y", result[1])
         outputs = [tracer.lift(t._value, t) for t in (*new, *ys)]
         graph = tracer.finish(outputs, captured=False)
@@ -272,7 +272,7 @@ def _trace_step(
 
 
 def _check_carry(
-    old: Sequence[Tensor], old_def: Any, new: Sequence[Tensor], new_def: Any, names: Sequence[str]
+    step: Callable[..., Any], old: Sequence[Tensor], old_def: Any, new: Sequence[Tensor], new_def: Any
 ) -> None:
     if old_def != new_def:
         raise ShapeError(
@@ -280,14 +280,16 @@ def _check_carry(
             f"  given    {old_def}\n  returned {new_def}\n"
             "Return the new carry in the structure of the old one, and y as second result."
         )
+    if all(a.type is b.type for a, b in zip(old, new)):
+        return
+    names = paths(unflatten(old_def, old), _argument(step))
     wrong = [
         f"  * {name}: given {a.type}, returned {b.type}" for name, a, b in zip(names, old, new) if a.type is not b.type
     ]
-    if wrong:
-        raise ShapeError(
-            "scan: the carry must keep its type from step to step, but\n" + "\n".join(wrong) + "\n"
-            "Make the initial carry of the type that the step returns (shape, dtype), or cast in the step."
-        )
+    raise ShapeError(
+        "scan: the carry must keep its type from step to step, but\n" + "\n".join(wrong) + "\n"
+        "Make the initial carry of the type that the step returns (shape, dtype), or cast in the step."
+    )
 
 
 # --- the derivative ------------------------------------------------------------------------------
@@ -397,4 +399,11 @@ def _batch(size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], attrs
     return (*results[:n_carry], *ys)
 
 
-Scan.samples = _example()
+class _Samples:
+    """Made when somebody looks: importing should not trace anything."""
+
+    def __get__(self, instance: object, owner: type) -> tuple[Sample, ...]:
+        return _example()
+
+
+Scan.samples = _Samples()  # type: ignore[assignment]
