@@ -242,7 +242,7 @@ class _Record:
                 raise ArgumentError(f"{name}: argnums {argnums} with {len(args)} arguments.")
         chosen = tuple(args[i] for i in nums)
         leaves, self.treedef = flatten(chosen)
-        names = paths(chosen, f"{name}: argument")
+        names = paths(chosen, "argument")
         with enable_grad():
             self.leaves = [_leaf(t) for t in _check_float(name, leaves, names)]
             given = list(args)
