@@ -29,6 +29,7 @@ FLOORS = [
     {"scan"},
     {"residuals"},
     {"autodiff"},
+    {"pullbacks"},
     {"vectorize"},
     {"random"},
     {"ops"},
