@@ -285,7 +285,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--embed", type=int, default=64, help="size of a letter's vector")
     add("--batch", type=int, default=32, help="B, streams read side by side")
     add("--steps", type=int, default=64, help="T, letters that gradients flow back through")
-    add("--epochs", type=int, default=5, help="times to read the book")
+    add("--epochs", type=int, default=4, help="times to read the book")
     add("--time", type=float, default=165, help="stop after so many seconds; 0: never")
     add("--lr", type=float, default=6e-3, help="Adam's first step size")
     add("--clip", type=float, default=1.0, help="greatest norm of a gradient")
