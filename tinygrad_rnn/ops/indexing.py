@@ -7,7 +7,7 @@ first, which needs their values (so not inside jit or scan).
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from ..trace import state
 from ..types import broadcast_shapes, int64, normalize_axis
 from . import movement as m
 from .creation import Iota, ones_like
-from .functions import as_tensor, astype, equal, where
+from .functions import as_tensor, astype, bitwise_and, equal, less, where
 from .gathering import ScatterAdd, Take
+from .reduction import Sum
 
 
 def wrap_negative(i: Tensor, n: int) -> Tensor:
@@ -130,11 +131,16 @@ def setitem(x: Tensor, index: Any, new: Any) -> None:
         if value.size != picked.size or value.ndim <= picked.ndim:
             raise ShapeError(f"cannot put {value.type} into {picked.type.with_dtype(x.dtype)}.") from None
         value = m.reshape(value, picked.shape)
-    if plan.arrays:
+    ones = ones_like(picked)
+    if plan.arrays and state.tracer is not None:
+        last = plan.last()
+        value, ones = where(last, value, 0), astype(m.broadcast_to(last, picked.shape), int64)
+    elif plan.arrays:
         picked, value = _last_wins(picked, value)
-    flat = m.reshape(picked, (picked.size,))
-    put = bind(ScatterAdd, m.reshape(value, (picked.size,)), flat, axis=0, size=x.size)
-    hit = bind(ScatterAdd, ones_like(flat), flat, axis=0, size=x.size)
+        ones = ones_like(picked)
+    flat, n = m.reshape(picked, (picked.size,)), (picked.size,)
+    put = bind(ScatterAdd, m.reshape(value, n), flat, axis=0, size=x.size)
+    hit = bind(ScatterAdd, m.reshape(ones, n), flat, axis=0, size=x.size)
     x._rebind(where(m.reshape(hit, x.shape) > 0, m.reshape(put, x.shape), x))
 
 
@@ -147,6 +153,13 @@ def _last_wins(picked: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         return picked, value
     flat = m.reshape(value, (value.size,))
     return from_host(host[keep], picked.backend), take(flat, from_host(keep, value.backend), 0)
+
+
+class _MaskAxis(NamedTuple):
+    """One axis of a boolean mask: the indices it chooses, and the size it was made for."""
+
+    indices: Tensor
+    size: int
 
 
 class _Plan:
@@ -183,9 +196,13 @@ class _Plan:
                 size = self._slice(i, n, axis)
                 out_shape.append(size)
                 place += 1
-            elif isinstance(i, Tensor):
+            elif isinstance(i, Tensor | _MaskAxis):
+                if isinstance(i, _MaskAxis) and i.size != n:
+                    raise IndexRangeError(
+                        f"a boolean mask has {i.size} elements where axis {axis} of {x.type} has {n}."
+                    )
                 self._range(0, n, 1)
-                self.arrays.append((place, i))
+                self.arrays.append((place, i.indices if isinstance(i, _MaskAxis) else i))
                 out_shape.append(n)
                 place += 1
             else:
@@ -230,10 +247,13 @@ class _Plan:
         """Index arrays as tensors; a boolean mask as one integer array per axis that it covers."""
         if isinstance(item, list | np.ndarray) or isinstance(item, Tensor):
             t = item if isinstance(item, Tensor) else from_host(np.asarray(item), x.backend)
-            if not isinstance(item, Tensor) and t.size == 0:
+            if isinstance(item, list) and t.size == 0:
                 t = astype(t, int64)
+            if t.dtype.is_bool and not t.ndim:
+                raise DTypeError("a tensor cannot be indexed with a single boolean; use where(...).")
             if t.dtype.is_bool:
-                return [from_host(k, x.backend) for k in np.nonzero(t.detach().numpy())]
+                chosen = np.nonzero(t.detach().numpy())
+                return [_MaskAxis(from_host(k, x.backend), n) for k, n in zip(chosen, t.shape)]
             if not t.dtype.is_integer:
                 raise DTypeError(f"a tensor cannot be indexed with {t.type}; expected integers or booleans.")
             return [t]
@@ -256,14 +276,33 @@ class _Plan:
             out = bind(m.Flip, out, axes=tuple(self.flips))
         return m.reshape(out, self.out_shape)
 
-    def gather(self, x: Tensor) -> Tensor:
-        axis = self.arrays[0][0]
-        sizes = [x.shape[axis + k] for k in range(len(self.arrays))]
+    def joined(self, sizes: list[int]) -> Tensor:
+        """The index arrays as one index into their axes taken together."""
         index: Tensor | None = None
         for (_, i), n in zip(self.arrays, sizes):
             if len(sizes) > 1:
                 _check_range(i, n)  # the joined index could hide it
             here = wrap_negative(astype(i, int64), n)
             index = here if index is None else index * n + here
+        assert index is not None
+        return index
+
+    def sizes(self) -> list[int]:
+        axis = self.arrays[0][0]
+        return list(self.out_shape[axis : axis + len(self.arrays)])
+
+    def last(self) -> Tensor:
+        """Whether no later index is the same, so that it aligns with x[index]: the last one wins."""
+        index = self.joined(self.sizes())
+        flat = m.reshape(index, (index.size, 1))
+        order = bind(Iota, size=index.size, dtype=int64)
+        again = bitwise_and(equal(flat, m.reshape(index, (1, index.size))), less(m.reshape(order, flat.shape), order))
+        last = equal(bind(Sum, astype(again, int64), axes=(1,)), 0)
+        after = len(self.out_shape) - self.arrays[0][0] - len(self.arrays)
+        return m.reshape(last, (*index.shape, *(1,) * after))
+
+    def gather(self, x: Tensor) -> Tensor:
+        axis, sizes = self.arrays[0][0], self.sizes()
+        index = self.joined(sizes)
         flat = m.reshape(x, (*x.shape[:axis], math.prod(sizes), *x.shape[axis + len(sizes) :]))
         return bind(Take, flat, index, axis=axis)  # type: ignore[no-any-return]
