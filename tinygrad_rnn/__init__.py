@@ -10,7 +10,19 @@ from . import random
 from .autodiff import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .backend import Backend, get_backend, list_backends, use_backend
 from .call import checkpoint, custom_vjp
-from .errors import TinygradRnnError
+from .errors import (
+    ArgumentError,
+    BackendError,
+    CheckpointError,
+    DTypeError,
+    GradientError,
+    GraphError,
+    IndexRangeError,
+    NaNError,
+    ShapeError,
+    TinygradRnnError,
+    TraceError,
+)
 from .graph import Graph
 from .jit import explain, jit, trace
 from .ops import *  # noqa: F403
@@ -64,7 +76,9 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Backend", "DType", "Generator", "Graph", "Tensor", "TinygradRnnError", "Type", "bool",
+    "ArgumentError", "Backend", "BackendError", "CheckpointError", "DType", "DTypeError",
+    "Generator", "GradientError", "Graph", "GraphError", "IndexRangeError", "NaNError", "ShapeError",
+    "Tensor", "TinygradRnnError", "TraceError", "Type", "bool",
     "checkpoint", "custom_vjp", "data", "default_dtype", "enable_grad", "explain", "float16",
     "float32", "float64", "get_backend", "grad", "hessian", "hvp", "int8", "int16", "int32",
     "int64", "is_grad_enabled", "jacobian", "jit", "jvp", "list_backends", "load_checkpoint",

@@ -66,8 +66,14 @@ class Backend:
         """An uninitialised buffer."""
         raise NotImplementedError
 
-    def specialize(self, node: Node) -> Callable[..., Buffer]:
-        """The kernel for one node of a graph, its attributes bound."""
+    def specialize(self, node: Node) -> Callable[..., Buffer] | None:
+        """The kernel for one node of a graph, its attributes bound.
+
+        For a scan, a function on buffers that returns the tuple of its outputs, or None: then the
+        loop is written out over the kernels of its body.
+        """
+        if node.op.name == "scan":
+            return None
         for _, body in subgraphs(node):
             run = self.compile(optimize(body))
             return lambda *buffers: tuple(run(*buffers))

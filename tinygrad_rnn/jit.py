@@ -24,6 +24,7 @@ from .primitive import RELEASED, apply
 from .tensor import Tensor, Value, leaf_value, wrap
 from .trace import Tracer, state
 from .tree import flatten, unflatten
+from .types import default_dtype
 
 
 class Recording:
@@ -35,32 +36,40 @@ class Recording:
         with Tracer(f"jit({name})", backend, assigns=True) as tracer:
             given = [_placeholder(t, tracer) if isinstance(t, Tensor) else t for t in leaves]
             args, kwargs = unflatten(treedef, given)
+            inputs = [t for t in given if isinstance(t, Tensor)]
+            before = [t._value for t in inputs]
             try:
                 result = fn(*args, **kwargs)
-                self._read_effects(tracer, result, given)
+                self._read_effects(tracer, result, inputs, before)
             finally:
                 for handle, original in tracer.assigned.values():
                     handle._value = original
                 for handle, original in tracer.grads.values():
                     handle._grad = original
         self.guards = [(obj, attribute, value) for obj, attribute, value in tracer.guards]
-        self.sources = [_source(c.handle, tracer) for c in tracer.captures.values()]
+        place = {id(t): i for i, t in enumerate(inputs)}
+        self.sources = [_source(c.handle, tracer, place) for c in tracer.captures.values()]
         self.types = [(c.value.type, c.value.tracked) for c in tracer.captures.values()]
-        self.grad_reads = list(tracer.grad_reads.values())
+        # (whose gradient is taken for granted: a tensor, or the number of an argument; whether there is one)
+        self.grad_reads = [(place.get(id(t), t), present) for t, present in tracer.grad_reads.values()]
         self.graph: Graph = tracer.finish(self.outputs)
 
-    def _read_effects(self, tracer: Tracer, result: Any, given: Sequence[Any]) -> None:
+    def _read_effects(
+        self, tracer: Tracer, result: Any, inputs: Sequence[Tensor], before: Sequence[Value]
+    ) -> None:
         """Collect outputs: results, then values of assigned tensors, then gradients."""
         results, self.out_def = flatten(result)
         self.static = [None if isinstance(r, Tensor) else (r,) for r in results]
         tensors = [r for r in results if isinstance(r, Tensor)]
-        # a result that was already differentiated inside needs no gradient from outside
+        place = {id(t): i for i, t in enumerate(inputs)}
+        # what is assigned to: tensors from outside, or the numbers of arguments
+        moved = [t for t, old in zip(inputs, before) if t._value is not old]
+        changed = [handle for handle, _ in tracer.assigned.values()] + moved
+        self.assigned = [place.get(id(handle), handle) for handle in changed]
+        self.outputs: list[Var] = [tracer.lift(t._value, t) for t in (*tensors, *changed)]
+        # what was already differentiated inside, and a leaf that is assigned to, need no gradient
         self.tracked = [t._value.tracked and t._value.op is not RELEASED for t in tensors]
-        self.outputs: list[Var] = [tracer.lift(t._value, t) for t in tensors]
-        self.n_results = len(tensors)
-        self.assigned = [handle for handle, _ in tracer.assigned.values()]
-        self.outputs += [tracer.lift(h._value, h) for h in self.assigned]
-        place = {id(t): i for i, t in enumerate(given) if isinstance(t, Tensor)}
+        self.tracked += [h._value.tracked and h._value.op not in (None, RELEASED) for h in changed]
         # (where the gradient goes: a tensor, or the number of an argument; whether there is one)
         self.grads: list[tuple[Any, bool]] = []
         for handle, _ in tracer.grads.values():
@@ -69,24 +78,25 @@ class Recording:
             if new is not None:
                 self.outputs.append(tracer.lift(new._value, new))
 
-    def valid(self) -> bool:
+    def valid(self, leaves: Sequence[Any]) -> bool:
         """Whether what the recording took for granted still holds."""
         for obj, attribute, value in self.guards:
             if getattr(obj, attribute) != value:
                 return False
-        for handle, present in self.grad_reads:
-            if (handle._grad is not None) != present:
+        args = [t for t in leaves if isinstance(t, Tensor)] if self.grad_reads else []
+        for whose, present in self.grad_reads:
+            if (_owner(whose, args)._grad is not None) != present:
                 return False
-        return [_fact(s()) for s in self.sources] == self.types
+        return [_fact(s(args)) for s in self.sources] == self.types
 
     def run(self, leaves: Sequence[Any]) -> Any:
         args = [t for t in leaves if isinstance(t, Tensor)]
-        operands = args + [source() for source in self.sources]
+        operands = args + [source(args) for source in self.sources]
         if any(self.tracked) and state.grad:
             outs = apply(
                 Call, tuple(operands), {"body": self.graph, "shown": len(self.outputs), "save": "auto"}
             )[: len(self.outputs)]
-            flags = self.tracked + [False] * (len(outs) - self.n_results)
+            flags = self.tracked + [False] * (len(outs) - len(self.tracked))
             tensors = [t if f else wrap(Value(t.type, t._value.data, self.backend)) for t, f in zip(outs, flags)]
         else:
             buffers = run(compiled(self.backend, self.graph), [t._value.data for t in operands])
@@ -96,18 +106,15 @@ class Recording:
     def _write_effects(self, tensors: list[Tensor], args: Sequence[Tensor]) -> Any:
         it = iter(tensors)
         results = [s[0] if s is not None else next(it) for s in self.static]
-        for handle in self.assigned:
-            new = next(it)
-            old = handle._value
-            leaf = old.tracked and handle.is_leaf
+        for whose in self.assigned:
+            handle, new = _owner(whose, args), next(it)
+            if new._value.tracked:
+                handle._value = new._value
+                continue
+            leaf = handle._value.tracked and handle.is_leaf
             handle._value = leaf_value(new.type, new._value.data, self.backend, leaf, handle)
-        for target, present in self.grads:
-            gradient = next(it) if present else None
-            if isinstance(target, int):
-                arg = args[target]
-                arg._grad = gradient if arg._grad is None or gradient is None else arg._grad + gradient
-            else:
-                target._grad = gradient
+        for whose, present in self.grads:
+            _owner(whose, args)._grad = next(it) if present else None
         return unflatten(self.out_def, results)
 
 
@@ -115,15 +122,23 @@ def _placeholder(t: Tensor, tracer: Tracer) -> Tensor:
     fresh = wrap(Value(t.type, tracer.input(t.type), tracer.backend))
     if t.requires_grad:
         fresh._value = leaf_value(t.type, fresh._value.data, tracer.backend, True, fresh)
+    fresh._grad = t._grad
     return fresh
 
 
-def _source(handle: Tensor, tracer: Tracer) -> Callable[[], Tensor]:
+def _owner(whose: Any, args: Sequence[Tensor]) -> Tensor:
+    """A tensor from outside itself, or an argument of this call by its number."""
+    found: Tensor = args[whose] if isinstance(whose, int) else whose
+    return found
+
+
+def _source(handle: Tensor, tracer: Tracer, place: dict[int, int]) -> Callable[[Sequence[Tensor]], Any]:
     """How to find a captured tensor at the next call: by its handle, or as the gradient of one."""
     for owner, _ in tracer.grad_reads.values():
         if owner._grad is handle:
-            return lambda: owner._grad  # type: ignore[no-any-return]
-    return lambda: handle
+            whose: Any = place.get(id(owner), owner)
+            return lambda args: _owner(whose, args)._grad
+    return lambda args: handle
 
 
 def _fact(t: Tensor) -> tuple[Any, bool]:
@@ -149,10 +164,10 @@ class Jit:
             return self.fn(*args, **kwargs)  # recorded into the graph around us
         leaves, treedef = _operands(args, kwargs)
         backend = next((t.backend for t in leaves if isinstance(t, Tensor)), None) or get_backend()
-        key = (treedef, backend.name, state.grad, tuple([_key(x) for x in leaves]))
+        key = (treedef, backend.name, state.grad, default_dtype(), tuple([_key(x) for x in leaves]))
         found = self.cache.setdefault(key, [])
         for recording in found:
-            if recording.valid():
+            if recording.valid(leaves):
                 return recording.run(leaves)
         recording = Recording(self.fn, leaves, treedef, backend)
         found.insert(0, recording)

@@ -13,13 +13,13 @@ from .graph import Graph, Node, Var
 
 Kernel = Callable[..., Any]
 #: Operations whose kernels return a tuple, even of one.
-SEVERAL = ("call", "custom")
+SEVERAL = ("call", "custom", "scan")
 
 
 class Printer:
     """Collects the lines of one function and the objects that it refers to."""
 
-    def __init__(self, kernel: Callable[[Node], Kernel], empty: Callable[..., Any], takes_out: Any):
+    def __init__(self, kernel: Callable[[Node], Kernel | None], empty: Callable[..., Any], takes_out: Any):
         self.kernel, self.empty, self.takes_out = kernel, empty, takes_out
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {"empty": empty}
@@ -42,11 +42,12 @@ class Printer:
                 last[v] = i
         born = {v for node in graph.nodes for v in node.outputs}
         for i, node in enumerate(graph.nodes):
-            if node.op.name == "scan":
+            kernel = self.kernel(node)
+            done: set[Var] = set()
+            if kernel is None:
                 self.loop(node, indent)
-                done: set[Var] = set()
             else:
-                done = self.call(node, indent, stores)
+                done = self.call(kernel, node, indent, stores)
             for v in node.outputs:
                 if v not in done:
                     self.lines += [f"{indent}{place} = {self.name(v)}" for place in stores.get(v, ())]
@@ -55,8 +56,7 @@ class Printer:
             if dead:
                 self.lines.append(f"{indent}{' = '.join(self.name(v) for v in dead)} = None")
 
-    def call(self, node: Node, indent: str, stores: dict[Var, list[str]]) -> set[Var]:
-        kernel = self.kernel(node)
+    def call(self, kernel: Kernel, node: Node, indent: str, stores: dict[Var, list[str]]) -> set[Var]:
         if node.op.name == "full" and node.output.type.size == 1:
             # a literal: made once, here
             self.names[node.output] = self.refer(kernel())
@@ -121,7 +121,7 @@ class Printer:
 
 def compile_python(
     graph: Graph,
-    kernel: Callable[[Node], Kernel],
+    kernel: Callable[[Node], Kernel | None],
     empty: Callable[..., Any],
     takes_out: Callable[[Kernel, Node], bool] = lambda kernel, node: False,
 ) -> Callable[..., Sequence[Any]]:

@@ -46,7 +46,7 @@ class CupyBackend(Backend):
     def empty(self, type: Type) -> Any:
         return self._guarded(lambda: cupy.empty(type.shape, type.dtype.np), type.nbytes)
 
-    def specialize(self, node: Node) -> Callable[..., Any]:
+    def specialize(self, node: Node) -> Callable[..., Any] | None:
         if node.op.name == "contract":
             run = kernels.plan(node.attrs["a"], node.attrs["b"], node.attrs["out"])
             return functools.partial(run, cupy)

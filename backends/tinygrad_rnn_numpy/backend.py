@@ -35,7 +35,7 @@ class NumpyBackend(Backend):
     def empty(self, type: Type) -> np.ndarray:
         return np.empty(type.shape, type.dtype.np)
 
-    def specialize(self, node: Node) -> Callable[..., Any]:
+    def specialize(self, node: Node) -> Callable[..., Any] | None:
         name, attrs = node.op.name, node.attrs
         if name == "contract":
             run = kernels.plan(attrs["a"], attrs["b"], attrs["out"])

@@ -158,7 +158,7 @@ class Div(Binary, name="div"):
     kinds = "f"
     reference = np.divide
     samples = binary(second=(0.4, 3)) + binary(second=(-3, -0.4))
-    vjp = (lambda g, y, a, b: zdiv(g, b), lambda g, y, a, b: -zdiv(g * y, b))
+    vjp = (lambda g, y, a, b: zdiv(g, b), lambda g, y, a, b: -zdiv(zmul(g, y), b))
 
 
 def _zmul(a: Any, b: Any) -> Any:
@@ -186,7 +186,7 @@ class ZDiv(Binary, name="zdiv"):
     kinds = "f"
     reference = staticmethod(_zdiv)
     samples = binary(second=(0.4, 3))
-    vjp = (lambda g, y, a, b: zdiv(g, b), lambda g, y, a, b: -zdiv(g * y, b))
+    vjp = (lambda g, y, a, b: zdiv(g, b), lambda g, y, a, b: -zdiv(zmul(g, y), b))
 
 
 class FloorDiv(Binary, name="floordiv"):
@@ -246,13 +246,13 @@ def _share(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
 class Exp(Unary, name="exp"):
     reference = np.exp
     samples = unary()
-    vjp = (lambda g, y, x: g * y,)
+    vjp = (lambda g, y, x: zmul(g, y),)
 
 
 class Expm1(Unary, name="expm1"):
     reference = np.expm1
     samples = unary()
-    vjp = (lambda g, y, x: g * (y + 1),)
+    vjp = (lambda g, y, x: zmul(g, y + 1),)
 
 
 class Log(Unary, name="log"):

@@ -88,7 +88,7 @@ def _max_rule(g: Tensor, y: Tensor, x: Tensor, axes: Axes) -> Tensor:
     counting = float32 if x.dtype is float16 else x.dtype
     at_max = bind(Equal, x, spread(y, x, axes))
     count = bind(Sum, bind(Cast, at_max, dtype=counting), axes=axes)
-    share = g / bind(Cast, count, dtype=x.dtype)
+    share = bind(Cast, bind(Cast, g, dtype=counting) / count, dtype=x.dtype)
     return spread(share, x, axes) * bind(Cast, at_max, dtype=x.dtype)
 
 

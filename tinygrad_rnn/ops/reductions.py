@@ -13,7 +13,7 @@ from ..primitive import Primitive, bind
 from ..tensor import Tensor
 from ..types import bool_, default_dtype, int64, normalize_axes, normalize_axis, uint64
 from . import reduction as r
-from .elementwise import Invert, zdiv
+from .elementwise import Invert
 from .functions import as_tensor, astype, exp, less, log, sqrt, where
 from .movement import moveaxis, narrow, reshape
 
@@ -159,7 +159,8 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))), without overflow; -inf where every element is -inf."""
     t = _float(x, "logsumexp")
     top = _shift(t, axis)
-    total = log(_reduce(r.Sum, exp(t - top), axis, True)) + top
+    total = _reduce(r.Sum, exp(t - top), axis, True)
+    total = where(total == 0, -math.inf, log(_one_for_zero(total)) + top)
     axes = normalize_axes(axis, t.ndim, "logsumexp")
     return total if keepdims else reshape(total, tuple([n for i, n in enumerate(t.shape) if i not in axes]))
 
@@ -173,6 +174,11 @@ def _shift(t: Tensor, axis: Any) -> Tensor:
     return where(top - top == 0, top, 0.0)
 
 
+def _one_for_zero(total: Tensor) -> Tensor:
+    """Sums of which nothing is left (every element was -inf) as 1, so that gradients there are 0."""
+    return where(total == 0, 1.0, total)
+
+
 def softmax(x: Any, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along an axis; zeros (with zero gradient) where every element is -inf.
 
@@ -182,14 +188,14 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     """
     t = _float(x, "softmax")
     e = exp(t - _shift(t, axis))
-    return zdiv(e, _reduce(r.Sum, e, axis, True))
+    return e / _one_for_zero(_reduce(r.Sum, e, axis, True))
 
 
 def log_softmax(x: Any, axis: int = -1) -> Tensor:
-    """x - logsumexp(x) along an axis, without overflow."""
+    """x - logsumexp(x) along an axis, without overflow; -inf where every element is -inf."""
     t = _float(x, "log_softmax")
     shifted = t - _shift(t, axis)
-    return shifted - log(_reduce(r.Sum, exp(shifted), axis, True))
+    return shifted - log(_one_for_zero(_reduce(r.Sum, exp(shifted), axis, True)))
 
 
 def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:

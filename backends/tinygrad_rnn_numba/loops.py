@@ -1,0 +1,219 @@
+"""A scan as one compiled function: its Numba source, and the arrays that it works on.
+
+In: a loop program. Out: a function on buffers. The source is made of names of ours and of no
+numbers of the problem: sizes, strides and offsets arrive in an array of integers, so one compiled
+function serves every size of the same structure.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.graph import Node, Var
+from tinygrad_rnn.lower import LoopProgram, Product, lower
+
+from . import levels, runtime
+from .target import target
+from .tiles import padded, panel_width, product
+
+
+class Loop:
+    """One scan node, lowered, and compiled when it first runs."""
+
+    def __init__(self, node: Node):
+        self.program: LoopProgram = lower(node)
+        self.T: int = node.attrs["length"]
+        self.reverse: bool = node.attrs["reverse"]
+        self.emitters = [levels.make(self.program, k) for k in range(len(self.program.levels))]
+        self.products = [p for level in self.program.levels for p in level.products]
+        self.numbers: dict[tuple[Any, ...], int] = {}
+        self.carry_stack = self._carry_stacks()
+        self.source = self._source()
+        self.run: Callable[[int, int], None] | None = None
+
+    # --- where things are --------------------------------------------------------------------
+
+    def _carry_stacks(self) -> dict[Var, Var]:
+        """Carries whose value after a step is stacked anyway: the next step reads the stack."""
+        ys = set(self.program.ys)
+        return {before: after for before, after in self.program.carry if after in ys}
+
+    def number(self, *key: Any) -> str:
+        """The name of an integer of the problem; `parameters` fills it in."""
+        return f"q{self.numbers.setdefault(key, len(self.numbers))}"
+
+    # --- source ------------------------------------------------------------------------------
+
+    def _source(self) -> str:
+        body: list[str] = []
+        address: dict[Var, str] = {}
+        for v in self.program.consts:
+            address[v] = self.number("base", v)
+        for i, (before, after) in enumerate(self.program.carry):
+            name = f"c{i}"
+            address[before] = name
+            first, store = self.number("base", before), self.number("base", after)
+            step = self.number("step", after)
+            if before in self.carry_stack:
+                body.append(f"{name} = {first} if s == 0 else {store} + (t - way) * {step}")
+            else:
+                body.append(f"{name} = {first} if s == 0 else {store} + ((s - 1) & 1) * {step}")
+        for i, v in enumerate(self.program.xs):
+            address[v] = f"x{i}"
+            body.append(f"x{i} = {self.number('base', v)} + t * {self.number('step', v)}")
+        stacked = set(self.program.ys)
+        for i, (v, kind) in enumerate(self.program.kept.items()):
+            if kind in ("stack", "carry"):
+                address[v] = f"y{i}"
+                at = "t" if v in stacked else "(s & 1)"
+                body.append(f"y{i} = {self.number('base', v)} + {at} * {self.number('step', v)}")
+            else:
+                address[v] = self.number("base", v)
+        used: list[str] = []
+        for k, level in enumerate(self.program.levels):
+            for p in level.products:
+                body.append(self._product(p, address))
+            if level.loops or level.columns:
+                names = ", ".join(self._symbol(key, address) for key in self.emitters[k][1].names)
+                body.append(f"level_{k}(({names},))")
+                used.append(f"level_{k}")
+        head = [f"q{i} = load(numbers, {i})" for i in range(len(self.numbers))]
+        rows = self.number("rows"), self.number("blocks"), self.number("T"), self.number("way")
+        head = [f"q{i} = load(numbers, {i})" for i in range(len(self.numbers))]
+        lines = [
+            *head,
+            f"size = ({rows[0]} + {rows[1]} - 1) // {rows[1]}",
+            "lo = block * size",
+            f"hi = min({rows[0]}, lo + size)",
+            f"way = {rows[3]}",
+            f"for s in range({rows[2]}):",
+            f"    t = s if way == 1 else {rows[2]} - 1 - s",
+            *["    " + line for line in body],
+        ]
+        return "\n".join(["def loop(numbers, block):", *["    " + line for line in lines], ""])
+
+    def _symbol(self, key: tuple[Any, ...], address: dict[Var, str]) -> str:
+        if key[0] == "address":
+            return address[key[1]]
+        if key[0] in ("lo", "hi"):
+            return str(key[0])
+        return self.number(*key)
+
+    def _product(self, p: Product, address: dict[Var, str]) -> str:
+        size = p.out.type.dtype.itemsize
+        i = self.products.index(p)
+        lda, ldc = self.number("stride", p.moving), self.number("stride", p.out)
+        return (
+            f"product_{8 * size}({address[p.moving]} + {size} * lo * {lda}, {lda}, {self.number('packed', i)}, "
+            f"{address[p.out]} + {size} * lo * {ldc}, {ldc}, {self.number('k', i)}, {self.number('n', i)}, hi - lo)"
+        )
+
+    # --- running -----------------------------------------------------------------------------
+
+    def scope(self) -> dict[str, Any]:
+        """What the source refers to."""
+        bits = {8 * p.out.type.dtype.itemsize for p in self.products}
+        names: dict[str, Any] = {f"product_{b}": product(b) for b in bits}
+        names |= {f"level_{k}": run for k, (run, _) in enumerate(self.emitters)}
+        return names | {"load": runtime.load}
+
+    def structure(self) -> str:
+        """Text that is equal for loops that the same compiled function serves."""
+        return self.source + "\n" + "\n".join(levels.text(self.program, k) for k in range(len(self.emitters)))
+
+    def __call__(self, *buffers: Any) -> tuple[Any, ...]:
+        p = self.program
+        if self.T == 0 or p.rows == 0:
+            return self._nothing(buffers)
+        if self.run is None:
+            self.run = runtime.compiled(self.structure(), self.source, self.scope())
+        operands = [runtime.contiguous(b) for b in buffers]
+        inputs = dict(zip(p.body.inputs, operands))
+        arrays: dict[Var, Any] = dict(inputs)
+        for v, kind in p.kept.items():
+            arrays[v] = self._allocate(v, kind)
+        for before, after in p.carry:
+            if after in p.padded:  # rows of the first carry lie as far apart as those of the others
+                first = np.empty(arrays[after].shape[1:], arrays[before].dtype)
+                first[:, : before.type.shape[1]] = arrays[before]
+                arrays[before] = first
+        packed = [self._pack(q, inputs[q.fixed]) for q in self.products]
+        blocks = self._blocks()
+        numbers = np.array([self._value(key, arrays, packed, blocks) for key in self.numbers], np.int64)
+        runtime.drive(self.run, numbers, blocks)
+        return self._results(arrays, inputs)
+
+    def _nothing(self, buffers: Any) -> tuple[Any, ...]:
+        p = self.program
+        n = self.program.node.attrs["n_const"]
+        carry = buffers[n : n + len(p.carry)]
+        return (*carry, *[np.empty((self.T, *v.type.shape), v.type.dtype.np) for v in p.ys])
+
+    def _allocate(self, v: Var, kind: str) -> Any:
+        d = v.type.dtype
+        shape = v.type.shape
+        if v in self.program.padded:
+            shape = (shape[0], padded(shape[1], d.itemsize))
+        if v in self._stacked:
+            return np.empty((self.T, *shape), d.np)
+        if kind == "carry":
+            return np.empty((2, *shape), d.np)
+        return np.empty(shape, d.np)
+
+    @functools.cached_property
+    def _stacked(self) -> set[Var]:
+        return set(self.program.ys)
+
+    def _pack(self, p: Product, weights: Any) -> Any:
+        size = weights.dtype.itemsize
+        w = panel_width(size)
+        panels = padded(p.n, size) // w
+        b = weights.T if p.turned else weights
+        out = np.zeros((panels, p.k, w), weights.dtype)
+        full = p.n // w
+        if full:
+            out[:full] = b[:, : full * w].reshape(p.k, full, w).transpose(1, 0, 2)
+        if p.n % w:
+            out[full, :, : p.n % w] = b[:, full * w :]
+        return out
+
+    def _blocks(self) -> int:
+        """Threads times one, as long as every block has the rows of a tile."""
+        return max(1, min(runtime.threads(), self.program.rows // min(target().rows, 4)))
+
+    def _value(self, key: tuple[Any, ...], arrays: dict[Var, Any], packed: list[Any], blocks: int) -> int:
+        kind, *rest = key
+        p = self.program
+        if kind == "base":
+            return runtime.address(arrays[rest[0]])
+        if kind == "step":
+            a = arrays[rest[0]]
+            return int(a.strides[0]) if a.ndim else 0
+        if kind == "stride":
+            return self._row_stride(rest[0], arrays[rest[0]])
+        if kind == "packed":
+            return runtime.address(packed[rest[0]])
+        if kind in ("k", "n"):
+            return getattr(self.products[rest[0]], kind)  # type: ignore[no-any-return]
+        if kind in ("size", "offset"):
+            return int(rest[0])
+        return {"rows": p.rows, "blocks": blocks, "T": self.T, "way": -1 if self.reverse else 1}[kind]
+
+    @staticmethod
+    def _row_stride(v: Var, a: Any) -> int:
+        return int(a.shape[-1]) if v.type.ndim == 2 else 1
+
+    def _results(self, arrays: dict[Var, Any], inputs: dict[Var, Any]) -> tuple[Any, ...]:
+        last = 0 if self.reverse else self.T - 1
+        finals = []
+        for _, after in self.program.carry:
+            if after in self._stacked:
+                finals.append(arrays[after][last].copy())
+            else:
+                final = arrays[after][(self.T - 1) & 1]
+                finals.append(final[:, : after.type.shape[1]] if after in self.program.padded else final)
+        return (*finals, *[arrays[v] for v in self.program.ys])

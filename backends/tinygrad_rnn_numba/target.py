@@ -1,0 +1,36 @@
+"""What this CPU's vector units are: lanes of a vector and the size of a register tile."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import llvmlite.binding as llvm
+
+
+class Target(NamedTuple):
+    """`bytes` of a vector register; `rows` x `vectors` of them are the accumulators of a product."""
+
+    name: str
+    bytes: int
+    rows: int
+    vectors: int
+
+    def lanes(self, itemsize: int) -> int:
+        return self.bytes // itemsize
+
+
+@functools.cache
+def target() -> Target:
+    """AVX-512 has 32 registers of 64 bytes, AVX2 16 of 32, NEON 32 of 16."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return Target("avx512", 64, 8, 3)
+    if features.get("avx2") and features.get("fma"):
+        return Target("avx2", 32, 4, 3)
+    return Target("neon", 16, 8, 3)
+
+
+def fingerprint() -> str:
+    """Everything about the CPU that generated code depends on."""
+    return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"

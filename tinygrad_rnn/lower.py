@@ -1,0 +1,368 @@
+"""From a scan to a loop program: what is computed at which level, what is kept where, what is packed.
+
+In: a scan node of an optimised graph whose body treats the rows of a batch independently. Out: a
+LoopProgram that knows nothing of Numba or CUDA; code generators print from it.
+
+A step of the loop is a sequence of levels. A level begins with products (each needs whole rows of
+what the levels before made) and goes on with loops over the columns of every row, in which all
+elementwise work is fused; sums over a row end a level. Movement is index arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .backend import primitives
+from .graph import Graph, Node, Var
+
+#: How a value lies over the rows of the batch: a matrix [rows, width], one number per row, a vector
+#: [width] that all rows share, one number.
+Form = Literal["mat", "col", "vec", "one"]
+
+ELEMENTWISE = frozenset(
+    "neg abs sign add sub mul div zmul zdiv maximum minimum exp expm1 log log1p sqrt sin cos tan asin "
+    "acos atan sinh cosh tanh asinh acosh atanh sigmoid erf floor ceil round equal less less_equal and "
+    "or xor invert where cast alias pow atan2".split()
+)
+#: Worth keeping when several loops read the result.
+COSTLY = frozenset(
+    "exp expm1 log log1p sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid erf "
+    "pow atan2 div zdiv".split()
+)
+
+
+class Unsupported(Exception):
+    """The scan cannot become a loop program; the message names the operation and why."""
+
+
+@dataclass
+class Product:
+    """scratch[rows, n] = moving[rows, k] @ fixed, fixed stored [n, k] (turned) or [k, n]."""
+
+    out: Var
+    moving: Var
+    fixed: Var
+    turned: bool
+    k: int
+    n: int
+
+
+@dataclass
+class Store:
+    """A piece [start, start + width) of a variable, written to its place."""
+
+    var: Var
+    start: int
+    width: int
+
+
+@dataclass
+class Reduce:
+    """A sum or maximum over each row; the result is one number per row."""
+
+    out: Var
+    op: str
+    source: Var
+    width: int
+
+
+@dataclass
+class Level:
+    products: list[Product] = field(default_factory=list)
+    loops: dict[int, list[Store | Reduce]] = field(default_factory=dict)
+    columns: list[Var] = field(default_factory=list)
+
+    def add(self, item: Store | Reduce) -> None:
+        self.loops.setdefault(item.width, []).append(item)
+
+
+@dataclass
+class LoopProgram:
+    """Everything that a code generator needs of one scan.
+
+    `padded`: products, whose rows are padded to whole panels. `form` of every variable; `level_of` every variable; `levels` in order. `kept`: variables with
+    memory of their own. `stacks`: for every kept variable that is a stacked output, the numbers of
+    these outputs. `carry`: (before, after) of every step.
+    """
+
+    node: Node
+    body: Graph
+    rows: int
+    form: dict[Var, Form]
+    level_of: dict[Var, int]
+    levels: list[Level]
+    kept: dict[Var, str]
+    consts: list[Var]
+    carry: list[tuple[Var, Var]]
+    xs: list[Var]
+    ys: list[Var]
+    producer: dict[Var, Node]
+
+    @property
+    def padded(self) -> set[Var]:
+        return {p.out for level in self.levels for p in level.products}
+
+
+def lower(node: Node) -> LoopProgram:
+    """The loop program of a scan; Unsupported if its body is not one."""
+    return _Lowering(node).run()
+
+
+def width(v: Var, form: Form) -> int:
+    """The number of columns of a matrix or vector."""
+    return v.type.shape[-1] if form in ("mat", "vec") else 1
+
+
+def _copied_products(body: Graph, n_carry: int) -> Graph:
+    """Stacked products get a copy of their own: a product is written in padded rows."""
+    made = {n.output for n in body.nodes if n.op.name == "contract"}
+    copies = {v: Var(v.type) for v in body.outputs[n_carry:] if v in made}
+    if not copies:
+        return body
+    nodes = [*body.nodes, *[Node(primitives["alias"], (v,), {}, (w,)) for v, w in copies.items()]]
+    return Graph(
+        body.inputs, nodes, [*body.outputs[:n_carry], *[copies.get(v, v) for v in body.outputs[n_carry:]]]
+    )
+
+
+class _Lowering:
+    def __init__(self, node: Node):
+        self.node = node
+        self.body: Graph = _copied_products(node.attrs["body"], node.attrs["n_carry"])
+        n_const, n_carry = node.attrs["n_const"], node.attrs["n_carry"]
+        self.consts = list(self.body.inputs[:n_const])
+        self.carry_in = list(self.body.inputs[n_const : n_const + n_carry])
+        self.carry_out = list(self.body.outputs[:n_carry])
+        self.xs = list(self.body.inputs[n_const + n_carry :])
+        self.ys = list(self.body.outputs[n_carry:])
+        self.producer = {v: n for n in self.body.nodes for v in n.outputs}
+        self.form: dict[Var, Form] = {}
+        self.level: dict[Var, int] = {}
+        self.rows = self._rows()
+
+    def run(self) -> LoopProgram:
+        for v in self.consts:
+            self.level[v] = 0
+        for v in (*self.carry_in, *self.xs):
+            self.form[v], self.level[v] = self._varying(v), 0
+        for n in self.body.nodes:
+            self._type(n)
+        for v in (*self.carry_out, *self.ys):
+            if v not in self.form:
+                self.form[v] = self._fixed(v)
+        for v, w in zip(self.carry_in, self.carry_out):
+            if self.form[v] != self.form[w]:
+                raise Unsupported(f"the carry {v.type} is {self.form[v]} before and {self.form[w]} after a step")
+        levels = self._levels()
+        return LoopProgram(
+            self.node, self.body, self.rows, self.form, self.level, levels, self.kept, self.consts,
+            list(zip(self.carry_in, self.carry_out)), self.xs, self.ys, self.producer,
+        )  # fmt: skip
+
+    # --- forms -------------------------------------------------------------------------------
+
+    def _rows(self) -> int:
+        sizes = {v.type.shape[0] for v in self.carry_in if v.type.shape}
+        if len(sizes) != 1 or any(not v.type.shape or v.type.ndim > 2 for v in self.carry_in):
+            raise Unsupported("carries " + ", ".join(str(v.type) for v in self.carry_in) + " are not all [rows, …]")
+        return sizes.pop()
+
+    def _varying(self, v: Var) -> Form:
+        shape = v.type.shape
+        if not v.type.dtype.is_float and not v.type.dtype.is_bool and v.type.dtype.itemsize not in (4, 8):
+            raise Unsupported(f"an operand is {v.type}")
+        if len(shape) == 2 and shape[0] == self.rows:
+            return "col" if shape[1] == 1 else "mat"
+        if len(shape) == 1 and shape[0] == self.rows:
+            return "col"
+        if not shape:
+            return "one"
+        raise Unsupported(f"an operand {v.type} has no axis of {self.rows} rows in front")
+
+    def _fixed(self, v: Var) -> Form:
+        """A const where an elementwise operation reads it."""
+        shape = v.type.shape
+        if len(shape) == 2 and shape[0] == self.rows and self.rows > 1:
+            return "col" if shape[1] == 1 else "mat"
+        if len(shape) == 2 and shape[0] == 1:
+            return "one" if shape[1] == 1 else "vec"
+        if len(shape) == 1:
+            return "one" if shape[0] == 1 else "vec"
+        if not shape:
+            return "one"
+        raise Unsupported(f"a const {v.type} is read elementwise")
+
+    def _of(self, v: Var) -> Form:
+        if v not in self.form:
+            self.form[v] = self._fixed(v)
+        return self.form[v]
+
+    def _type(self, n: Node) -> None:
+        name, out = n.op.name, n.outputs[0]
+        if name == "full":
+            if out.type.size != 1:
+                raise Unsupported(f"a constant array {out.type}")
+            self.form[out], self.level[out] = "one", 0
+            return
+        if name == "contract":
+            self._contract(n)
+            return
+        if name not in ELEMENTWISE and name not in ("slice", "concat", "reshape", "broadcast_to", "sum", "max", "pad"):
+            raise Unsupported(f"'{name}' inside the loop")
+        forms = [self._of(v) for v in n.inputs]
+        self.level[out] = max([self.level[v] for v in n.inputs], default=0)
+        if name in ("sum", "max"):
+            if forms != ["mat"] or n.attrs["axes"] != (1,):
+                raise Unsupported(f"'{name}' of {n.inputs[0].type} over axes {n.attrs['axes']}")
+            self.form[out] = "col"
+            self.level[out] += 1
+            return
+        self.form[out] = getattr(self, f"_form_of_{name}", self._form_of_elementwise)(n, forms)
+
+    def _form_of_elementwise(self, n: Node, forms: list[Form]) -> Form:
+        out = n.outputs[0].type
+        for v, f in zip(n.inputs, forms):
+            if f in ("mat", "col") and v.type.ndim != out.ndim:
+                raise Unsupported(f"'{n.op.name}' broadcasts {v.type} to {out}")
+        if "mat" in forms or ("col" in forms and "vec" in forms):
+            return "mat"
+        return "col" if "col" in forms else "vec" if "vec" in forms else "one"
+
+    def _form_of_slice(self, n: Node, forms: list[Form]) -> Form:
+        source, out = n.inputs[0].type, n.outputs[0].type
+        if set(n.attrs["step"]) > {1} or forms[0] not in ("mat", "vec"):
+            raise Unsupported(f"a slice of {source} with steps {n.attrs['step']}")
+        if forms[0] == "mat" and out.shape[0] != source.shape[0]:
+            raise Unsupported(f"a slice of {source} cuts rows")
+        if forms[0] == "mat" and out.shape[1] == 1:
+            raise Unsupported(f"a single column of {source}")
+        return forms[0]
+
+    def _form_of_concat(self, n: Node, forms: list[Form]) -> Form:
+        if n.attrs["axis"] != 1 or any(f != "mat" for f in forms):
+            full_zero = all(f == "mat" or self.producer.get(v) is not None for f, v in zip(forms, n.inputs))
+            if not full_zero or n.attrs["axis"] != 1:
+                raise Unsupported(f"concat of {', '.join(str(v.type) for v in n.inputs)} along axis {n.attrs['axis']}")
+            raise Unsupported("concat of operands that are not matrices of rows")
+        return "mat"
+
+    def _form_of_pad(self, n: Node, forms: list[Form]) -> Form:
+        raise Unsupported("pad inside the loop")
+
+    def _form_of_reshape(self, n: Node, forms: list[Form]) -> Form:
+        (source, out), f = (n.inputs[0].type, n.outputs[0].type), forms[0]
+        if f == "col" and out.shape in ((self.rows,), (self.rows, 1)):
+            return "col"
+        if f == "one" and out.size == 1 or f == "vec" and out.shape in ((1, source.size), (source.size,)):
+            return f
+        raise Unsupported(f"reshape of {source} to {out.shape}")
+
+    def _form_of_broadcast_to(self, n: Node, forms: list[Form]) -> Form:
+        source, out, f = n.inputs[0].type, n.outputs[0].type, forms[0]
+        if out.shape == source.shape:
+            return f
+        if f == "col" and source.ndim == out.ndim == 2:
+            return "mat"
+        if f in ("one", "vec") and out.ndim == 2 and out.shape[0] == self.rows:
+            return "mat" if out.shape[1] > 1 else "col"
+        if f == "one" and out.ndim == 1:
+            return "col" if out.shape[0] == self.rows else "vec"
+        raise Unsupported(f"broadcast of {source} to {out.shape}")
+
+    def _contract(self, n: Node) -> None:
+        x, y = n.inputs
+        a, b, out = n.attrs["a"], n.attrs["b"], n.attrs["out"]
+        if x in self.consts and x not in self.form and self._is_moving(y):
+            x, y, a, b = y, x, b, a
+        if not (self._is_moving(x) and y in self.consts and x.type.ndim == 2 and y.type.ndim == 2):
+            raise Unsupported(f"a product of {n.inputs[0].type} and {n.inputs[1].type}")
+        k = [i for i in a if i in b and i not in out]
+        if len(k) != 1 or a != (a[0], k[0]) or out[0] != a[0] or len(out) != 2:
+            raise Unsupported(f"a product with labels {n.attrs['a']}, {n.attrs['b']} -> {n.attrs['out']}")
+        o = n.outputs[0]
+        self.form[o] = "mat"
+        self.level[o] = self.level[x] + 1
+        turned = b.index(k[0]) == 1
+        self.products = [*getattr(self, "products", []),
+                         Product(o, x, y, turned, x.type.shape[1], o.type.shape[1])]  # fmt: skip
+
+    def _is_moving(self, v: Var) -> bool:
+        return self.form.get(v) == "mat" and (v not in self.consts)
+
+    # --- levels ------------------------------------------------------------------------------
+
+    def _levels(self) -> list[Level]:
+        products: list[Product] = getattr(self, "products", [])
+        kept: dict[Var, str] = {}
+        for v in self.ys:
+            kept[v] = "stack"
+        for v in self.carry_out:
+            kept.setdefault(v, "carry")
+        for p in products:
+            kept.setdefault(p.out, "product")
+            if p.moving in self.producer:
+                kept.setdefault(p.moving, "scratch")
+        for n in self.body.nodes:
+            if n.op.name in ("sum", "max"):
+                kept.setdefault(n.outputs[0], "scratch")
+        self._keep_costly(kept)
+        self.kept = kept
+        count = 1 + max([self.level.get(v, 0) for v in kept], default=0)
+        levels = [Level() for _ in range(count)]
+        for p in products:
+            levels[self.level[p.out]].products.append(p)
+        for n in self.body.nodes:
+            o = n.outputs[0]
+            if n.op.name in ("sum", "max"):
+                source = n.inputs[0]
+                levels[self.level[o] - 1].add(Reduce(o, n.op.name, source, source.type.shape[1]))
+        made = {p.out for p in products}
+        reduced = {n.outputs[0] for n in self.body.nodes if n.op.name in ("sum", "max")}
+        for v, kind in kept.items():
+            if v in made or (v in reduced and kind == "scratch"):
+                continue
+            level = levels[self.level.get(v, 0)]
+            f = self.form[v]
+            if f == "mat":
+                for start, w in self._pieces(v):
+                    level.add(Store(v, start, w))
+            elif f == "col":
+                level.columns.append(v)
+            else:
+                raise Unsupported(f"an output {v.type} that is the same for all rows")
+        return levels
+
+    def _keep_costly(self, kept: dict[Var, str]) -> None:
+        """Costly results that a later level reads are kept, not computed again."""
+        for n in self.body.nodes:
+            for v in n.inputs:
+                made = self.producer.get(v)
+                if made is None or made.op.name not in COSTLY or v in kept:
+                    continue
+                if self.form[v] in ("mat", "col") and self.level[n.outputs[0]] > self.level[v]:
+                    kept[v] = "scratch"
+
+    def _pieces(self, v: Var) -> Iterable[tuple[int, int]]:
+        """How a stored matrix is cut so that what it is made of is fused: along its concat, or along
+        the slices that others read of it."""
+        n = self.producer.get(v)
+        total = v.type.shape[1]
+        if n is not None and n.op.name == "concat":
+            at = 0
+            for part in n.inputs:
+                yield at, part.type.shape[1]
+                at += part.type.shape[1]
+            return
+        cuts = set()
+        for m in self.body.nodes:
+            if m.op.name == "slice" and m.inputs[0] is v:
+                cuts.add((m.attrs["start"][1], m.outputs[0].type.shape[1]))
+        widths = {w for _, w in cuts}
+        if len(widths) == 1:
+            w = widths.pop()
+            if total % w == 0 and all(s % w == 0 for s, _ in cuts):
+                yield from ((s, w) for s in range(0, total, w))
+                return
+        yield 0, total
