@@ -142,7 +142,7 @@ class Run:
     # --- the loop ------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """All epochs, or until the time is up; every hundred steps a checkpoint."""
+        """All epochs, or until the time is up; a checkpoint now and then."""
         started, losses = time.perf_counter(), []
         with tqdm(total=self.total, initial=self.done, unit="step", disable=None) as bar:
             while self.train_set.epoch < self.options.epochs:
@@ -157,6 +157,10 @@ class Run:
                     late = 0 < self.options.time < time.perf_counter() - started
                     last = self.train_set.position == len(self.train_set)
                     if self.done % self.options.log_every == 0 or late or last:
+                        if not math.isfinite(bits(losses)):
+                            raise SystemExit(
+                                f"step {self.done}: the loss is not finite; lower --lr"
+                            )
                         self.log(train=bits(losses))
                         bar.set_postfix_str(f"{bits(losses):.3f} bits per character")
                         losses.clear()
@@ -186,7 +190,7 @@ class Run:
         with self.log_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
-    # --- saving ----------------------------------------------------------------------
+    # --- saving --------------------------------------------------------------------------------
 
     def parts(self) -> dict[str, Any]:
         return {
@@ -238,7 +242,7 @@ class Run:
         pyplot.close(figure)
         return self.out / "loss.png"
 
-    # --- writing ----------------------------------------------------------------------
+    # --- writing -------------------------------------------------------------------------------
 
     def sample(self, prompt: str, length: int, temperature: float) -> str:
         """`prompt`, and `length` letters drawn from softmax(logits / temperature) after it."""
@@ -327,17 +331,17 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{run.checkpoint}: {run.done} of {run.total} steps are done")
     else:
         run.log_file.unlink(missing_ok=True)
-    if not options.only_sample:
-        try:
+    try:
+        if not options.only_sample:
             started = time.perf_counter()
             run.train()
-        except KeyboardInterrupt:
-            kept = f"the last checkpoint is {run.checkpoint}" if run.checkpoint.exists() else ""
-            print(f"\nstopped; {kept or 'there is no checkpoint yet'}")
-            return 130
-        print(f"{time.perf_counter() - started:.0f} s; see {run.checkpoint}, {run.plot()}")
-    print("-" * 80)
-    print(run.sample(options.prompt, options.sample, options.temperature))
+            print(f"{time.perf_counter() - started:.0f} s; see {run.checkpoint}, {run.plot()}")
+        print("-" * 80)
+        print(run.sample(options.prompt, options.sample, options.temperature))
+    except KeyboardInterrupt:
+        kept = f"the last checkpoint is {run.checkpoint}" if run.checkpoint.exists() else ""
+        print(f"\nstopped; {kept or 'there is no checkpoint yet'}")
+        return 130
     return 0
 
 

@@ -178,6 +178,14 @@ def test_messages(tmp_path: Path) -> None:
         assert message in str(stop.value), arguments
 
 
+def test_a_run_that_diverges_stops_and_keeps_its_checkpoint(tmp_path: Path) -> None:
+    assert learn(tmp_path, "--epochs", "1") == 0
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with np.errstate(all="ignore"), pytest.raises(SystemExit, match="not finite"):
+        learn(tmp_path, "--lr", "1e30", "--log-every", "1")
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+
+
 def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:
     assert learn(tmp_path, "--epochs", "1") == 0
     with pytest.raises(SystemExit, match=r"--epochs 1"):
