@@ -155,6 +155,10 @@ class Jit:
         self.cache: dict[Any, list[Recording]] = {}
         functools.update_wrapper(self, fn, updated=())
 
+    def __get__(self, obj: Any, owner: type | None = None) -> Any:
+        """A decorated method gets its object, of which every one has recordings of its own."""
+        return self if obj is None else functools.partial(self, obj)
+
     @property
     def recordings(self) -> list[Recording]:
         return [r for found in self.cache.values() for r in found]

@@ -281,7 +281,11 @@ class Tensor:
         raise DTypeError("tensors are not pickled; use save_checkpoint, or .numpy().")
 
     def __copy__(self) -> Tensor:
-        return wrap(self._value)
+        out = wrap(self._value)
+        if self.is_leaf:  # two leaves, even of one value, are two
+            old = self._value
+            out._value = leaf_value(old.type, old.data, old.backend, old.tracked, out)
+        return out
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:

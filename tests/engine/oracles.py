@@ -70,7 +70,7 @@ class Program:
         self.args = tensors(arrays)
         record = _record(f, tuple(self.args), {})
         self.graph, self.n = record.graph, record.n_results
-        self.captured = [host(s()) for s in record.sources]
+        self.captured = [host(s(self.args)) for s in record.sources]
 
     def interpret(self, *arrays: Any) -> list[np.ndarray]:
         """The results by the primitives' references, real or complex."""

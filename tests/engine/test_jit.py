@@ -1,0 +1,366 @@
+"""jit: the same effects as the function, bit for bit on NumPy; what it captures, assigns and guards."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from oracles import close, same, seeded
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.trace import guard
+
+
+def f64(*shape: int, seed: str = "x") -> tg.Tensor:
+    return tg.tensor(seeded(f"{seed}{shape}").normal(size=shape) * 0.7)
+
+
+# --- a whole training step -------------------------------------------------------------------------
+
+CELLS = {
+    "rnn": lambda rng: tg.nn.RNN(3, 4, rng=rng),
+    "lstm": lambda rng: tg.nn.LSTM(3, 4, num_layers=2, dropout=0.3, rng=rng),
+    "gru": lambda rng: tg.nn.GRU(3, 4, bidirectional=True, rng=rng),
+}
+OPTIMIZERS = {
+    "sgd": lambda ps: tg.optim.SGD(ps, lr=0.1, momentum=0.9, nesterov=True),
+    "rmsprop": lambda ps: tg.optim.RMSprop(ps, lr=0.01),
+    "adagrad": lambda ps: tg.optim.Adagrad(ps, lr=0.05),
+    "adam": lambda ps: tg.optim.Adam(ps, lr=0.01),
+    "adamw": lambda ps: tg.optim.AdamW(ps, lr=0.01, weight_decay=0.1),
+}
+
+
+def train(cell: str, optimizer: str, compiled: bool) -> list[np.ndarray]:
+    """Five steps with clipping, dropout, input noise and a carried state: everything that changes."""
+    rng = tg.Generator(5)
+    model = CELLS[cell](rng)
+    head = tg.nn.Linear(8 if cell == "gru" else 4, 2, rng=rng)
+    params = [*model.parameters(), *head.parameters()]
+    optimizer = OPTIMIZERS[optimizer](params)
+    noise, calls = tg.Generator(9), tg.tensor(0)
+    xs = seeded("train").normal(size=(5, 6, 2, 3)).astype(np.float32)
+
+    def step(x):
+        optimizer.zero_grad()
+        y, _ = model(x + noise.normal(x.shape, std=0.1))
+        loss = (head(y) ** 2).mean()
+        loss.backward()
+        norm = tg.optim.clip_grad_norm_(params, 0.5)
+        optimizer.step()
+        calls.assign_(calls + 1)
+        return loss, norm
+
+    run = tg.jit(step) if compiled else step
+    tg.manual_seed(1)
+    out = [v.detach().numpy() for x in xs for v in run(tg.tensor(x))]
+    out += [p.detach().numpy() for p in params] + [p.grad.detach().numpy() for p in params]
+    return [*out, noise.state.numpy(), tg.random.default_generator().state.numpy(), calls.numpy()]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_is_bitwise_the_eager_one(cell, optimizer):
+    eager, compiled = train(cell, optimizer, False), train(cell, optimizer, True)
+    for k, (a, b) in enumerate(zip(compiled, eager, strict=True)):
+        same(a, b, f"value {k}")
+
+
+# --- captured and assigned tensors -----------------------------------------------------------------
+
+
+def test_captured_tensors_are_read_at_every_call():
+    w = tg.tensor([1.0, 2.0])
+    f = tg.jit(lambda x: x * w)
+    assert f(tg.tensor([1.0, 1.0])).tolist() == [1.0, 2.0]
+    w.assign_(tg.tensor([5.0, 6.0]))
+    assert f(tg.tensor([1.0, 1.0])).tolist() == [5.0, 6.0]
+    w[0] = 7.0
+    assert f(tg.tensor([1.0, 1.0])).tolist() == [7.0, 6.0]
+    assert len(f.recordings) == 1
+
+
+def test_two_tensors_with_one_value_stay_two():
+    a = tg.tensor([1.0])
+    b = copy.copy(a)
+    f = tg.jit(lambda: a + 10.0 * b)
+    assert f().tolist() == [11.0]
+    b.assign_(tg.tensor([2.0]))
+    assert f().tolist() == [21.0]
+    w = tg.tensor([1.0], requires_grad=True)
+    v = copy.copy(w)
+    (w * 2.0 + v * 3.0).backward()
+    assert (w.grad.item(), v.grad.item()) == (2.0, 3.0)
+
+
+def test_assigned_tensors_are_written_at_every_call():
+    s, log = tg.tensor([0.0, 0.0]), tg.zeros((3,))
+    k = tg.tensor(0)
+
+    @tg.jit
+    def f(x):
+        s.assign_(s + x)
+        log[k] = s.sum()
+        k.assign_(k + 1)
+        return s * 2.0
+
+    for n in range(1, 4):
+        assert f(tg.tensor([1.0, 2.0])).tolist() == [2.0 * n, 4.0 * n]
+    assert s.tolist() == [3.0, 6.0] and log.tolist() == [3.0, 6.0, 9.0] and k.item() == 3
+
+
+def test_assignments_to_arguments_reach_the_caller():
+    @tg.jit
+    def f(x, y):
+        x.assign_(x * 2.0)
+        y += 1.0
+        y[0] = x[1]
+        return x + y
+
+    x, y = tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0])
+    assert f(x, y).tolist() == [6.0, 9.0]
+    assert (x.tolist(), y.tolist()) == ([2.0, 4.0], [4.0, 5.0])
+    assert f(x, y).tolist() == [12.0, 14.0]
+    assert (x.tolist(), y.tolist()) == ([4.0, 8.0], [8.0, 6.0])
+
+
+def test_a_rebound_tensor_keeps_its_gradient():
+    def run(wrap):
+        w, state = tg.tensor([2.0, 3.0], requires_grad=True), tg.tensor([1.0, 1.0])
+
+        def f():
+            state[0] = (w * w).sum()
+
+        wrap(f)()
+        (state * tg.tensor([1.0, 5.0])).sum().backward()
+        return w.grad
+
+    same(run(tg.jit), run(lambda f: f))
+
+
+def test_leaves_that_are_assigned_stay_leaves():
+    w = tg.tensor([1.0], requires_grad=True)
+
+    @tg.jit
+    def f():
+        with tg.no_grad():
+            w.assign_(w * 2.0)
+
+    f()
+    assert w.requires_grad and w.is_leaf and w.tolist() == [2.0]
+    (w * w).sum().backward()
+    assert w.grad.tolist() == [4.0]
+
+
+# --- gradients -------------------------------------------------------------------------------------
+
+
+def accumulate(wrap, reset):
+    w, x = tg.tensor([1.0, 2.0], requires_grad=True), tg.tensor([3.0, 4.0])
+    seen = []
+
+    def f(x):
+        if reset:
+            w.grad = None
+        (w * w * x).sum().backward()
+
+    run = wrap(f)
+    for k in range(4):
+        if k == 2:
+            w.grad = None
+        run(x)
+        seen.append(w.grad.tolist())
+    return seen
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_grad_accumulates_as_eagerly(reset):
+    assert accumulate(tg.jit, reset) == accumulate(lambda f: f, reset)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_grad_of_an_argument(reset):
+    def run(wrap):
+        def f(w):
+            if reset:
+                w.grad = None
+            (w * w).sum().backward()
+
+        g, a, b = wrap(f), tg.tensor([1.0], requires_grad=True), tg.tensor([2.0], requires_grad=True)
+        seen = []
+        for w in (a, b, a, a):
+            g(w)
+            seen.append(w.grad.item())
+        return seen
+
+    assert run(tg.jit) == run(lambda f: f)
+
+
+def test_results_are_differentiable_outside():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    f = tg.jit(lambda x: (x * w, x + 1.0))
+    y, z = f(tg.tensor([3.0, 4.0]))
+    assert y.requires_grad and not z.requires_grad
+    y.sum().backward()
+    assert w.grad.tolist() == [3.0, 4.0]
+    x = tg.tensor([3.0, 4.0], requires_grad=True)
+    w.grad = None
+    y, z = f(x)
+    (y.sum() + (z * z).sum()).backward()
+    assert w.grad.tolist() == [3.0, 4.0] and x.grad.tolist() == [9.0, 12.0]
+    with tg.no_grad():
+        assert not f(x)[0].requires_grad
+    g = tg.grad(tg.grad(lambda x: tg.jit(lambda x: (x**3).sum())(x).sum()))
+    with pytest.raises(RuntimeError, match="scalar"):
+        g(x)
+    assert tg.grad(tg.grad(tg.jit(lambda x: x**3)))(tg.tensor(2.0)).item() == 12.0
+
+
+def test_create_graph_inside():
+    w = tg.tensor(np.array([0.5, -0.3]), requires_grad=True)
+    x = tg.tensor(np.array([0.2, 0.7]))
+
+    def penalty(x):
+        x = x.detach()
+        x.requires_grad = True
+        tg.tanh(w * x).sum().backward(create_graph=True)
+        value = (x.grad * x.grad).sum()
+        w.grad = None
+        value.backward()
+        return value
+
+    a = penalty(x)
+    eager, w.grad = w.grad, None
+    b = tg.jit(penalty)(x)
+    same(b, a.detach())
+    same(w.grad, eager)
+
+
+# --- guards, statics, errors -----------------------------------------------------------------------
+
+
+def test_recordings_by_type_and_static_value():
+    calls = []
+
+    @tg.jit
+    def f(x, n=1, flag=False, name="a"):
+        calls.append(n)
+        return x * n if flag else x + n
+
+    one, two = tg.tensor([1.0]), tg.tensor([1.0, 2.0])
+    for args in ((one,), (one, 2), (one, 2, True), (two,), (tg.tensor([1]),)):
+        f(*args), f(*args)
+    assert len(calls) == 5 and len(f.recordings) == 5
+    assert f(one, n=3).item() == 4.0 and f(one, n=3.5).item() == 4.5
+    assert f(one, 1).item() == 2.0 and f(one, True).item() == 2.0
+    f(np.array([1.0], np.float32))
+    assert f(one, 0.0).item() == 1.0 and f(one, -0.0).item() == 1.0
+
+
+def test_guards_retrace():
+    mode = SimpleNamespace(training=True)
+    f = tg.jit(lambda x: x * 2.0 if guard(mode, "training") else x)
+    x = tg.tensor([1.0])
+    assert f(x).item() == 2.0
+    mode.training = False
+    assert f(x).item() == 1.0
+    mode.training = True
+    assert f(x).item() == 2.0 and len(f.recordings) == 2
+    layer = tg.nn.Dropout(0.5)
+    g = tg.jit(lambda x: layer(x))
+    big = tg.ones((1000,))
+    assert 0 < (g(big).numpy() == 0).sum() < 1000
+    layer.eval()
+    assert (g(big).numpy() == 1).all()
+    layer.train()
+    a, b = g(big).numpy(), g(big).numpy()
+    assert (a != b).any()
+
+
+def test_requires_grad_and_default_dtype_retrace():
+    w = tg.tensor([2.0])
+    f = tg.jit(lambda: w * w)
+    assert not f().requires_grad
+    w.requires_grad = True
+    assert f().requires_grad
+    g = tg.jit(lambda: tg.ones((2,)))
+    assert g().dtype is tg.float32
+    tg.set_default_dtype("float64")
+    try:
+        assert g().dtype is tg.float64
+    finally:
+        tg.set_default_dtype("float32")
+
+
+def test_an_error_inside_leaves_everything_as_it_was():
+    w, s, rng = tg.tensor([1.0], requires_grad=True), tg.tensor([5.0]), tg.Generator(1)
+    before = rng.state.tolist()
+
+    def f(x, fail):
+        (w * x).sum().backward()
+        s.assign_(s + 1.0)
+        x.assign_(x * 2.0)
+        rng.uniform((2,))
+        with tg.no_grad():
+            w.assign_(w * 10.0)
+            if fail:
+                raise KeyError("on purpose")
+
+    g, x = tg.jit(f), tg.tensor([3.0])
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            g(x, True)
+        assert w.tolist() == [1.0] and w.grad is None and w.is_leaf and w.requires_grad
+        assert s.tolist() == [5.0] and x.tolist() == [3.0] and rng.state.tolist() == before
+        assert tg.is_grad_enabled()
+        assert (tg.tensor([1.0]) + 1.0).tolist() == [2.0]
+    g(x, False)
+    assert s.tolist() == [6.0] and w.tolist() == [10.0] and w.grad.tolist() == [3.0] and x.tolist() == [6.0]
+
+
+def test_values_are_unknown_while_recording():
+    x = tg.tensor([1.0])
+    for f in (lambda x: x if x.sum() > 0 else -x, lambda x: float(x), lambda x: x.numpy(), lambda x: x.tolist()):
+        with pytest.raises(RuntimeError, match=r"jit\(<lambda>\).*recorded.*where"):
+            tg.jit(f)(x)
+    assert "recorded" in tg.jit(lambda x: (x, repr(x)))(x)[1]
+
+
+def test_leaked_tensors():
+    kept = []
+    tg.jit(lambda x: kept.append(x * 2.0))(tg.tensor([1.0]))
+    tg.scan(lambda c, x: (kept.append(c) or c, None), tg.tensor(1.0), tg.ones((3,)))
+    tg.vmap(lambda x: (kept.append(x), x)[1])(tg.ones((3,)))
+    for t in kept:
+        for use in (lambda t=t: t + 1.0, lambda t=t: t.numpy(), lambda t=t: tg.jit(lambda: t * 1.0)()):
+            with pytest.raises(RuntimeError, match="after.*recording ended"):
+                use()
+
+
+def test_trees_nesting_and_methods():
+    class Model:
+        scale = tg.tensor([2.0])
+
+        @tg.jit
+        def __call__(self, x):
+            return {"y": x["a"] * self.scale, "n": 3, "none": None}
+
+    out = Model()({"a": tg.tensor([4.0])})
+    assert out["y"].tolist() == [8.0] and out["n"] == 3 and out["none"] is None
+    inner = tg.jit(lambda x: x * 2.0)
+    assert tg.jit(lambda x: inner(inner(x)))(tg.tensor(1.0)).item() == 4.0
+    assert tg.jit(lambda x: x)(tg.tensor(1.0)).item() == 1.0
+    with pytest.raises(TypeError, match="function"):
+        tg.jit(3)
+    with pytest.raises(TypeError, match=r"jit.*set.*hashable"):
+        inner({1, 2})
+
+
+def test_compiled_programs_are_shared_between_equal_recordings():
+    x = f64(3)
+    a, b = (tg.jit(lambda x, k=k: tg.sin(x) * 2.0) for k in range(2))
+    a(x), b(x)
+    assert a.recordings[0].graph == b.recordings[0].graph
+    close(a(x), b(x), 0)
