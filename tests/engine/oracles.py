@@ -6,15 +6,17 @@ alone. Programs: the reference interpreter. Loops: plain Python.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import zlib
+from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import passes
-from tinygrad_rnn.backend import optimize
+from tinygrad_rnn.backend import GROUP, optimize
 from tinygrad_rnn.jit import _record
 from tinygrad_rnn.tree import flatten
 
@@ -26,6 +28,20 @@ PASSES = {
     "fission": (passes.fission,),
     "all": None,
 }
+
+
+def _importable(module: str) -> bool:
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None
+
+
+#: Every registered backend that can be used here.
+BACKENDS = [
+    info.name
+    for info in tg.list_backends()
+    if info.missing is None
+    and all(_importable(e.module) for e in entry_points(group=GROUP, name=info.name))
+]
 
 
 def seeded(name: str) -> np.random.Generator:
@@ -69,7 +85,7 @@ class Program:
     def __init__(self, f: Any, arrays: Any):
         self.args = tensors(arrays)
         record = _record(f, tuple(self.args), {})
-        self.graph, self.n = record.graph, record.n_results
+        self.graph, self.n = record.graph, sum(s is None for s in record.static)
         self.captured = [host(s(self.args)) for s in record.sources]
 
     def interpret(self, *arrays: Any) -> list[np.ndarray]:

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 import pytest
-from oracles import check_gradients, check_programs, close, same, seeded, subsets
+from oracles import BACKENDS, check_gradients, check_programs, close, same, seeded, subsets
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.extend import GROUP, bind, primitives
+from tinygrad_rnn.extend import bind, primitives
 from tinygrad_rnn.types import Type, as_dtype
 
 #: Operations whose meaning is the body that they carry: tested with the functions that make them.
 WITH_BODY = {"call", "custom"}
 
 
-def _importable(module: str) -> bool:
-    spec = importlib.util.find_spec(module)
-    return spec is not None and spec.origin is not None
-
-
 NAMES = sorted(set(primitives) - WITH_BODY)
-BACKENDS = [
-    info.name
-    for info in tg.list_backends()
-    if info.missing is None
-    and all(_importable(e.module) for e in entry_points(group=GROUP, name=info.name))
-]
 
 
 def draw(name: str, k: int, dtype: str = "float64") -> tuple[list[np.ndarray], dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from oracles import check_gradients, check_programs, close, loop, same, seeded, tensors
+from oracles import BACKENDS, check_gradients, check_programs, close, loop, same, seeded, tensors
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.tree import flatten
@@ -252,3 +252,28 @@ def test_reverse_is_flipped_twice():
     b = tg.scan(lambda c, x: step(w, c, (x,)), h, tg.flip(xs, 0))
     same(a[0][0], b[0][0])
     same(a[1][0], tg.flip(b[1][0], 0))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "numpy"])
+def test_backends_agree(backend, name, reverse):
+    """Values, first and second derivatives, eager and compiled, in float64 and float32."""
+    for T in (1, 5):
+        step, arrays, n = build(name, T)
+        f = scanned(step, n, tg.scan, reverse=reverse)
+        nums = tuple(range(len(arrays)))
+
+        def weigh(*args, f=f):
+            return sum((tg.sin(y) * (y + 0.5)).sum() for y in flatten(f(*args))[0])
+
+        first = tg.grad(weigh, nums)
+        second = tg.grad(lambda *a: sum((g * g).sum() for g in first(*a)), nums)  # noqa: B023
+        want = [fn(*tensors(arrays)) for fn in (f, first, second)]
+        for dtype, tol in ((np.float64, 1e-11), (np.float32, 2e-4)):
+            args = [tg.tensor(a.astype(dtype), backend=backend) for a in arrays]
+            with tg.use_backend(backend):
+                for fn, good in zip((f, first, second), want):
+                    for run in (fn, tg.jit(fn)) if dtype is np.float64 else (tg.jit(fn),):
+                        for a, b in zip(flatten(run(*args))[0], flatten(good)[0], strict=True):
+                            close(a.detach().numpy().astype(np.float64), b, tol, f"T={T} {dtype}")
