@@ -8,7 +8,9 @@ Knows nothing of tensors, derivatives or backends; of a primitive it uses the na
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from .errors import GraphError
@@ -72,20 +74,18 @@ class Graph:
 
     # --- meaning -----------------------------------------------------------------------------
 
-    def interpret(self, *arrays: Any, watch: Callable[[Node, Any], None] | None = None) -> list[Any]:
-        """Evaluate with the primitives' NumPy references: the meaning of the graph, and slow.
-
-        `watch(node, outputs)` is called after every node.
-        """
+    def interpret(self, *arrays: Any) -> list[Any]:
+        """Evaluate with the primitives' NumPy references: the meaning of the graph, and slow."""
         if len(arrays) != len(self.inputs):
             raise GraphError(f"graph takes {len(self.inputs)} inputs, got {len(arrays)}.")
         env = dict(zip(self.inputs, arrays))
         for node in self.nodes:
-            result = node.op.reference(*[env[v] for v in node.inputs], **node.attrs)
+            operands = [env[v] for v in node.inputs]
+            result = node.op.reference(*operands, **node.attrs)
             results = result if isinstance(result, tuple) else (result,)
             env.update(zip(node.outputs, results))
-            if watch is not None:
-                watch(node, results)
+            if _watchers.active is not None:
+                _watchers.active(node, operands, results)
         return [env[v] for v in self.outputs]
 
     def verify(self) -> None:
@@ -97,6 +97,8 @@ class Graph:
             for v in node.inputs:
                 if v not in defined:
                     raise GraphError(f"'{node.op.name}' reads a variable that is not defined yet.")
+            for _, sub in subgraphs(node):
+                sub.verify()
             found = node.op.infer(tuple(v.type for v in node.inputs), node.attrs)
             types = found if isinstance(found, tuple) else (found,)
             if types != tuple(v.type for v in node.outputs):
@@ -107,8 +109,6 @@ class Graph:
                 if v in defined:
                     raise GraphError(f"'{node.op.name}' defines a variable twice.")
                 defined.add(v)
-            for _, sub in subgraphs(node):
-                sub.verify()
         for v in self.outputs:
             if v not in defined:
                 raise GraphError("an output of the graph is not defined.")
@@ -198,6 +198,35 @@ class Graph:
         boxes = [f'  {key} [label="{label}"];' for key, label in self._boxes()]
         arrows = [f'  {a} -> {b} [label="{label}"];' for a, b, label in self.edges()]
         return "\n".join(["digraph {", "  node [shape=box];", *boxes, *arrows, "}"])
+
+
+Watch = Callable[[Node, Sequence[Any], Sequence[Any]], None]
+
+
+class _Watchers(threading.local):
+    active: Watch | None = None
+
+
+_watchers = _Watchers()
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Inside, `watch(node, operands, results)` sees every node that is interpreted, those of loop
+    bodies too, step by step.
+
+    >>> import numpy as np, tinygrad_rnn as tg
+    >>> graph = tg.trace(lambda x: tg.exp(x).sum())(tg.ones((2,)))
+    >>> with watching(lambda node, operands, results: print(node.op.name, results[0].shape)):
+    ...     _ = graph.interpret(np.zeros(2, np.float32))
+    exp (2,)
+    sum ()
+    """
+    outer, _watchers.active = _watchers.active, watch
+    try:
+        yield
+    finally:
+        _watchers.active = outer
 
 
 def subgraphs(node: Node) -> list[tuple[str, Graph]]:

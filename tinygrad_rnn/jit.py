@@ -20,7 +20,7 @@ from .errors import DTypeError
 from .explanation import Explanation
 from .graph import Graph, Var
 from .ops.creation import tensor
-from .primitive import RELEASED, apply
+from .primitive import RELEASED, apply, find_nan
 from .tensor import Tensor, Value, leaf_value, wrap
 from .trace import Tracer, state
 from .tree import flatten, unflatten
@@ -99,7 +99,10 @@ class Recording:
             flags = self.tracked + [False] * (len(outs) - len(self.tracked))
             tensors = [t if f else wrap(Value(t.type, t._value.data, self.backend)) for t, f in zip(outs, flags)]
         else:
-            buffers = run(compiled(self.backend, self.graph), [t._value.data for t in operands])
+            values = [t._value for t in operands]
+            buffers = run(compiled(self.backend, self.graph), [v.data for v in values])
+            if state.check:
+                find_nan(Call, self.backend, values, buffers, {"body": self.graph})
             tensors = [wrap(Value(v.type, b, self.backend)) for v, b in zip(self.graph.outputs, buffers)]
         return self._write_effects(tensors, args)
 

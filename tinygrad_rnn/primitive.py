@@ -17,7 +17,7 @@ import numpy as np
 from . import backend as _backend
 from .backend import Backend, get_backend, same_backend
 from .errors import DTypeError, GradientError, NaNError, ShapeError
-from .graph import Var
+from .graph import Graph, Node, Var, watching
 from .tensor import Tensor, Tracked, Value, from_host, wrap
 from .trace import leaked, state
 from .types import DType, Type, as_dtype, broadcast_shapes
@@ -180,7 +180,7 @@ def apply(op: type[Primitive], inputs: tuple[Tensor, ...], attrs: dict[str, Any]
             _refuse_leaked(values)
             raise
         if state.check:
-            _find_nan(op, backend, values, data)
+            find_nan(op, backend, values, data, attrs)
     else:
         backend = tracer.backend
         variables = tuple([tracer.lift(v, t) for v, t in zip(values, inputs)])
@@ -256,20 +256,37 @@ def item(record: Tracked, index: int) -> Value:
     return Tracked(t, d, record.backend, ITEM, (record,), {"index": index}, next(_sequence))
 
 
-def _find_nan(op: type[Primitive], backend: Backend, values: tuple[Value, ...], data: Any) -> None:
-    """TINYGRAD_RNN_CHECK: raise if `op` made NaN out of operands without NaN."""
+def find_nan(op: type[Primitive], backend: Backend, values: Sequence[Value], data: Any, attrs: Any) -> None:
+    """TINYGRAD_RNN_CHECK: raise if `op` made NaN out of operands without NaN.
 
-    def has_nan(buffer: Any) -> bool:
-        host = backend.get(buffer)
-        return bool(host.dtype.kind == "f" and np.isnan(host).any())
-
+    An operation with a body is run again by its reference, to name the one inside.
+    """
     buffers = data if isinstance(data, tuple | list) else (data,)
-    if any(map(has_nan, buffers)) and not any(has_nan(v.data) for v in values):
-        args = ", ".join(str(v.type) for v in values)
-        raise NaNError(
-            f"'{op.name}' produced NaN from operands without NaN ({args}); "
-            "this is the first operation that did."
-        )
+    if not any(_has_nan(backend.get(b)) for b in buffers):
+        return
+    given = [backend.get(v.data) for v in values]
+    if any(map(_has_nan, given)):
+        return
+    if isinstance(attrs.get("body"), Graph):
+        with watching(_refuse_nan), np.errstate(all="ignore"):
+            op.reference(*given, **attrs)
+    raise _nan_error(op.name, [v.type for v in values])
+
+
+def _has_nan(host: Any) -> bool:
+    return bool(np.asarray(host).dtype.kind == "f" and np.isnan(host).any())
+
+
+def _refuse_nan(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> None:
+    if any(map(_has_nan, results)) and not any(map(_has_nan, operands)):
+        raise _nan_error(node.op.name, [v.type for v in node.inputs])
+
+
+def _nan_error(name: str, types: Sequence[Any]) -> NaNError:
+    return NaNError(
+        f"'{name}' produced NaN from operands without NaN ({', '.join(map(str, types))}); "
+        "this is the first operation that did."
+    )
 
 
 # --- scalars and operands ------------------------------------------------------------------------
