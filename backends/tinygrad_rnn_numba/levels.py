@@ -25,11 +25,8 @@ I64, I32, I8, I1 = (ir.IntType(n) for n in (64, 32, 8, 1))
 const = functools.partial(ir.Constant, I64)
 
 COMPARE = {"equal": "==", "less": "<", "less_equal": "<="}
-SCALAR_LIBM = {
-    "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "expm1", "log1p",
-}  # fmt: skip
-LLVM_MATH = {"abs": "fabs", "log": "log", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "floor": "floor",
-             "ceil": "ceil", "round": "roundeven", "pow": "pow"}  # fmt: skip
+VECTOR_MATH = {"exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos"}
+LLVM_MATH = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "round": "roundeven"}
 
 
 class Symbols:
@@ -383,11 +380,11 @@ def operation(b: ir.IRBuilder, n: int, node: Node, args: list[Any]) -> Any:
         moving = b.fcmp_unordered("!=", args[0], lanes.const(0.0))
         signed = b.select(moving, one, lanes.const(0.0))
         return b.select(b.fcmp_unordered("uno", args[0], args[0]), args[0], signed)
-    if name in ("exp", "sigmoid", "tanh"):
+    if name in VECTOR_MATH:
         return getattr(vmath, name)(lanes, args[0])
     if name in LLVM_MATH:
         return lanes.call(LLVM_MATH[name], *args)
-    return _by_lane(b, n, name, source, args)
+    return vmath.by_lane(lanes, name, *args)
 
 
 def _integer(b: ir.IRBuilder, n: int, node: Node, args: list[Any]) -> Any:
@@ -398,21 +395,6 @@ def _integer(b: ir.IRBuilder, n: int, node: Node, args: list[Any]) -> Any:
         compare = b.icmp_signed if signed else b.icmp_unsigned
         return b.select(compare(">" if name == "maximum" else "<", *args), *args)
     raise NotImplementedError(f"'{name}' of {node.inputs[0].type}")
-
-
-def _by_lane(b: ir.IRBuilder, n: int, name: str, dtype: Any, args: list[Any]) -> Any:
-    """The C library's function on every lane."""
-    element = ir.FloatType() if dtype.itemsize == 4 else ir.DoubleType()
-    symbol = name + ("f" if dtype.itemsize == 4 else "")
-    kind = ir.FunctionType(element, [element] * len(args))
-    fn = b.module.globals.get(symbol) or ir.Function(b.module, kind, symbol)
-    if not n:
-        return b.call(fn, args)
-    out = ir.Constant(ir.VectorType(element, n), ir.Undefined)
-    for i in range(n):
-        at = ir.Constant(I32, i)
-        out = b.insert_element(out, b.call(fn, [b.extract_element(a, at) for a in args]), at)
-    return out
 
 
 def _cast(b: ir.IRBuilder, n: int, x: Any, old: Any, new: Any) -> Any:
