@@ -14,6 +14,57 @@ from .graph import Graph, Node, Var
 Kernel = Callable[..., Any]
 #: Operations whose kernels return a tuple, even of one.
 SEVERAL = ("call", "custom", "scan")
+#: Operations whose result may be a view of their operand.
+VIEWS = ("reshape", "transpose", "broadcast_to", "slice", "flip", "alias")
+#: Operations whose element i of the result is written after element i of the operands was read.
+ELEMENTWISE = ("neg", "add", "sub", "mul", "div", "tanh", "exp", "log", "sqrt", "maximum", "minimum", "abs")
+#: Operations that always make a buffer of their own.
+FRESH = (*ELEMENTWISE, "contract", "sigmoid")
+#: Results of this many bytes get their memory from the backend, which may have some at hand.
+LARGE = 1 << 15
+
+
+class Lifetimes:
+    """Where in a graph every variable is read last, and which buffers may be written again.
+
+    A buffer may be written again when the variable that it was made for and all views of it are read
+    for the last time.
+    """
+
+    def __init__(self, graph: Graph, escaping: set[Var]):
+        self.last: dict[Var, int] = {}
+        self.root: dict[Var, Var] = {}
+        self.fresh: set[Var] = set()
+        for i, node in enumerate(graph.nodes):
+            for v in (*node.inputs, *node.outputs):
+                self.last[v] = i
+            for v in node.outputs:
+                if node.op.name in VIEWS:
+                    self.root[v] = self.root.get(node.inputs[0], node.inputs[0])
+                elif node.op.name in FRESH:
+                    self.fresh.add(v)
+        self.born = {v for node in graph.nodes for v in node.outputs}
+        self.group_last: dict[Var, int] = {}
+        for v, i in self.last.items():
+            r = self.root.get(v, v)
+            self.group_last[r] = max(self.group_last.get(r, 0), i)
+        self.escaping = {self.root.get(v, v) for v in (*escaping, *graph.outputs)}
+
+    def ending(self, i: int, node: Node) -> list[Var]:
+        """Variables of this block that nobody reads after node i."""
+        return [v for v in dict.fromkeys((*node.inputs, *node.outputs)) if v in self.born and self.last[v] == i]
+
+    def reusable(self, i: int, node: Node) -> Var | None:
+        """An operand of node i in whose buffer the result may be written."""
+        if node.op.name not in ELEMENTWISE:
+            return None
+        for v in node.inputs:
+            if (
+                v in self.fresh and v.type is node.output.type
+                and self.group_last[v] == i and v not in self.escaping
+            ):  # fmt: skip
+                return v
+        return None
 
 
 class Printer:
@@ -36,27 +87,24 @@ class Printer:
 
     def block(self, graph: Graph, indent: str, stores: dict[Var, list[str]], keep: set[Var]) -> None:
         """Print the nodes of `graph`; a variable in `stores` is written to those places too."""
-        last: dict[Var, int] = {}
-        for i, node in enumerate(graph.nodes):
-            for v in (*node.inputs, *node.outputs):
-                last[v] = i
-        born = {v for node in graph.nodes for v in node.outputs}
+        life = Lifetimes(graph, keep | set(stores))
         for i, node in enumerate(graph.nodes):
             kernel = self.kernel(node)
             done: set[Var] = set()
             if kernel is None:
                 self.loop(node, indent)
             else:
-                done = self.call(kernel, node, indent, stores)
+                done = self.call(kernel, node, indent, stores, life.reusable(i, node))
             for v in node.outputs:
                 if v not in done:
                     self.lines += [f"{indent}{place} = {self.name(v)}" for place in stores.get(v, ())]
-            dead = [v for v in dict.fromkeys((*node.inputs, *node.outputs))
-                    if v in born and last[v] == i and v not in keep and v not in self.literals]  # fmt: skip
+            dead = [v for v in life.ending(i, node) if v not in keep and v not in self.literals]
             if dead:
                 self.lines.append(f"{indent}{' = '.join(self.name(v) for v in dead)} = None")
 
-    def call(self, kernel: Kernel, node: Node, indent: str, stores: dict[Var, list[str]]) -> set[Var]:
+    def call(
+        self, kernel: Kernel, node: Node, indent: str, stores: dict[Var, list[str]], reusable: Var | None
+    ) -> set[Var]:
         if node.op.name == "full" and node.output.type.size == 1:
             # a literal: made once, here
             self.names[node.output] = self.refer(kernel())
@@ -64,17 +112,19 @@ class Printer:
             return set()
         args = [self.name(v) for v in node.inputs]
         left = ", ".join(self.name(v) for v in node.outputs)
-        written: set[Var] = set()
-        if len(node.outputs) == 1 and stores.get(node.output) and self.takes_out(kernel, node):
-            place, *others = stores[node.output]
-            args.append(place)
-            self.lines.append(f"{indent}{left} = {self.refer(kernel)}({', '.join(args)})")
-            self.lines += [f"{indent}{other} = {left}" for other in others]
-            written.add(node.output)
-        else:
-            comma = "," if node.op.name in SEVERAL else ""
-            self.lines.append(f"{indent}{left}{comma} = {self.refer(kernel)}({', '.join(args)})")
-        return written
+        places: list[str] = []
+        if len(node.outputs) == 1 and node.op.name not in SEVERAL and self.takes_out(kernel, node):
+            places = stores.get(node.output, [])
+            if places:
+                args.append(places[0])
+            elif reusable is not None:
+                args.append(self.name(reusable))
+            elif node.output.type.nbytes >= LARGE:
+                args.append(f"empty({self.refer(node.output.type)})")
+        comma = "," if node.op.name in SEVERAL else ""
+        self.lines.append(f"{indent}{left}{comma} = {self.refer(kernel)}({', '.join(args)})")
+        self.lines += [f"{indent}{other} = {left}" for other in places[1:]]
+        return {node.output} if places else set()
 
     def loop(self, node: Node, indent: str) -> None:
         """A scan as a Python `for`; stacked outputs are allocated once and written in place."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from tinygrad_rnn_numpy import pool
 
 from tinygrad_rnn.graph import Node, Var
 from tinygrad_rnn.lower import LoopProgram, Product, lower
@@ -159,10 +160,10 @@ class Loop:
         if v in self.program.padded:
             shape = (shape[0], padded(shape[1], d.itemsize))
         if v in self._stacked:
-            return np.empty((self.T, *shape), d.np)
-        if kind == "carry":
-            return np.empty((2, *shape), d.np)
-        return np.empty(shape, d.np)
+            shape = (self.T, *shape)
+        elif kind == "carry":
+            shape = (2, *shape)
+        return pool.empty(shape, d.np)
 
     @functools.cached_property
     def _stacked(self) -> set[Var]:
@@ -173,12 +174,13 @@ class Loop:
         w = panel_width(size)
         panels = padded(p.n, size) // w
         b = weights.T if p.turned else weights
-        out = np.zeros((panels, p.k, w), weights.dtype)
+        out = pool.empty((panels, p.k, w), weights.dtype)
         full = p.n // w
         if full:
             out[:full] = b[:, : full * w].reshape(p.k, full, w).transpose(1, 0, 2)
         if p.n % w:
             out[full, :, : p.n % w] = b[:, full * w :]
+            out[full, :, p.n % w :] = 0
         return out
 
     def _blocks(self) -> int:

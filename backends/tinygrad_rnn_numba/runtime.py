@@ -88,3 +88,59 @@ def threads() -> int:
     return int(os.environ.get("TINYGRAD_RNN_THREADS", 0)) or numba.get_num_threads()
 
 
+
+
+def function(loop: Any) -> int:
+    """The address of a compiled function `(numbers, block)` that is written in Python here."""
+    made = _fixed[loop] = numba.cfunc(_SIGNATURE, nopython=True, error_model="numpy")(loop)
+    return made.address  # type: ignore[no-any-return]
+
+
+_fixed: dict[Any, Any] = {}
+
+
+def get(bits: int) -> Any:
+    """intrinsic(address): the float there."""
+    kind, element = (types.float32, ir.FloatType()) if bits == 32 else (types.float64, ir.DoubleType())
+
+    @intrinsic  # type: ignore[misc]
+    def read(typingctx: Any, where: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load(builder.inttoptr(args[0], element.as_pointer()), align=bits // 8)
+
+        return kind(types.intp), codegen
+
+    return read
+
+
+def put(bits: int) -> Any:
+    """intrinsic(address, value): write a float."""
+    kind, element = (types.float32, ir.FloatType()) if bits == 32 else (types.float64, ir.DoubleType())
+
+    @intrinsic  # type: ignore[misc]
+    def write(typingctx: Any, where: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            x = context.cast(builder, args[1], signature.args[1], kind)
+            builder.store(x, builder.inttoptr(args[0], element.as_pointer()), align=bits // 8)
+            return context.get_dummy_value()
+
+        return types.void(types.intp, value), codegen
+
+    return write
+
+
+def move(bits: int, n: int) -> Any:
+    """intrinsic(from, to): n floats that lie next to each other."""
+    element = ir.FloatType() if bits == 32 else ir.DoubleType()
+    kind = ir.VectorType(element, n)
+
+    @intrinsic  # type: ignore[misc]
+    def copy(typingctx: Any, source: Any, target: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            x = builder.load(builder.inttoptr(args[0], kind.as_pointer()), align=bits // 8)
+            builder.store(x, builder.inttoptr(args[1], kind.as_pointer()), align=bits // 8)
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp), codegen
+
+    return copy

@@ -25,7 +25,7 @@ def target() -> Target:
     """AVX-512 has 32 registers of 64 bytes, AVX2 16 of 32, NEON 32 of 16."""
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
-        return Target("avx512", 64, 8, 3)
+        return Target("avx512", 64, 8, 2)
     if features.get("avx2") and features.get("fma"):
         return Target("avx2", 32, 4, 3)
     return Target("neon", 16, 8, 3)

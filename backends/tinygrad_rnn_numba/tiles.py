@@ -30,66 +30,77 @@ def padded(n: int, itemsize: int) -> int:
 
 
 @functools.cache
-def tile(bits: int, rows: int) -> Any:
-    """intrinsic(a, lda, b, c, ldc, k): C[rows, panel] = A[rows, k] @ B[k, panel]; strides in elements."""
+def tile(bits: int, rows: int, turned: bool = False, adds: bool = False) -> Any:
+    """intrinsic(a, lda, b, c, ldc, k): C[rows, panel] = A[rows, k] @ B[k, panel]; strides in elements.
+
+    turned: A is stored [k, rows]. adds: C is added to.
+    """
     lanes, vectors, size = target().lanes(bits // 8), target().vectors, bits // 8
 
     @intrinsic  # type: ignore[misc]
     def product(typingctx: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, k: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            a, lda, b, c, ldc, k = args
-            element = ir.FloatType() if bits == 32 else ir.DoubleType()
-            vector = ir.VectorType(element, lanes)
-            name = f"llvm.fma.v{lanes}f{bits}"
-            module = builder.module
-            fma = module.globals.get(name) or ir.Function(module, ir.FunctionType(vector, [vector] * 3), name)
-            const = functools.partial(ir.Constant, I64)
-            a, b, c = (builder.inttoptr(p, element.as_pointer()) for p in (a, b, c))
-            row = [builder.gep(a, [builder.mul(lda, const(i))]) for i in range(rows)]
-            out = [builder.gep(c, [builder.mul(ldc, const(i))]) for i in range(rows)]
-
-            def at(p: Any, i: Any) -> Any:
-                return builder.bitcast(builder.gep(p, [i]), vector.as_pointer())
-
-            before = builder.block
-            loop, done = (builder.append_basic_block(n) for n in ("product", "product_end"))
-            zero = ir.Constant(vector, [0.0] * lanes)
-            builder.cbranch(builder.icmp_signed(">", k, const(0)), loop, done)
-            builder.position_at_end(loop)
-            i = builder.phi(I64)
-            i.add_incoming(const(0), before)
-            sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
-            panel = [
-                builder.load(at(b, builder.add(builder.mul(i, const(vectors * lanes)), const(j * lanes))), align=size)
-                for j in range(vectors)
-            ]
-            new = []
-            for r in range(rows):
-                scalar = builder.load(builder.gep(row[r], [i]))
-                every = splat(builder, scalar, lanes)
-                new.append([builder.call(fma, [every, panel[j], sums[r][j]]) for j in range(vectors)])
-            following = builder.add(i, const(1))
-            i.add_incoming(following, loop)
-            for r in range(rows):
-                for j in range(vectors):
-                    sums[r][j].add_incoming(zero, before)
-                    sums[r][j].add_incoming(new[r][j], loop)
-            builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
-            builder.position_at_end(done)
-            for r in range(rows):
-                for j in range(vectors):
-                    final = builder.phi(vector)
-                    final.add_incoming(zero, before)
-                    final.add_incoming(new[r][j], loop)
-                    new[r][j] = final
-            for r in range(rows):
-                for j in range(vectors):
-                    builder.store(new[r][j], at(out[r], const(j * lanes)), align=size)
+            _emit_tile(builder, args, bits, lanes, vectors, size, rows, turned, adds)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 6), codegen
 
     return product
+
+
+def _emit_tile(
+    builder: ir.IRBuilder, args: Any, bits: int, lanes: int, vectors: int, size: int, rows: int, turned: bool, adds: bool
+) -> None:
+    a, lda, b, c, ldc, k = args
+    element = ir.FloatType() if bits == 32 else ir.DoubleType()
+    vector = ir.VectorType(element, lanes)
+    name = f"llvm.fma.v{lanes}f{bits}"
+    module = builder.module
+    fma = module.globals.get(name) or ir.Function(module, ir.FunctionType(vector, [vector] * 3), name)
+    const = functools.partial(ir.Constant, I64)
+    a, b, c = (builder.inttoptr(p, element.as_pointer()) for p in (a, b, c))
+    row = [builder.gep(a, [const(i) if turned else builder.mul(lda, const(i))]) for i in range(rows)]
+    out = [builder.gep(c, [builder.mul(ldc, const(i))]) for i in range(rows)]
+
+    def at(p: Any, i: Any) -> Any:
+        return builder.bitcast(builder.gep(p, [i]), vector.as_pointer())
+
+    every_tile = [(r, j) for r in range(rows) for j in range(vectors)]
+    zero = ir.Constant(vector, [0.0] * lanes)
+    first = {
+        (r, j): builder.load(at(out[r], const(j * lanes)), align=size) if adds else zero for r, j in every_tile
+    }
+    before = builder.block
+    loop, done = (builder.append_basic_block(n) for n in ("product", "product_end"))
+    builder.cbranch(builder.icmp_signed(">", k, const(0)), loop, done)
+    builder.position_at_end(loop)
+    i = builder.phi(I64)
+    i.add_incoming(const(0), before)
+    sums = {key: builder.phi(vector) for key in every_tile}
+    column = builder.mul(i, const(vectors * lanes))
+    panel = [
+        builder.load(at(b, builder.add(column, const(j * lanes))), align=size) for j in range(vectors)
+    ]
+    step = builder.mul(i, lda) if turned else i
+    new = {}
+    for r in range(rows):
+        every = splat(builder, builder.load(builder.gep(row[r], [step])), lanes)
+        for j in range(vectors):
+            new[r, j] = builder.call(fma, [every, panel[j], sums[r, j]])
+    following = builder.add(i, const(1))
+    i.add_incoming(following, loop)
+    for key in every_tile:
+        sums[key].add_incoming(first[key], before)
+        sums[key].add_incoming(new[key], loop)
+    builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
+    builder.position_at_end(done)
+    finals = {}
+    for key in every_tile:
+        finals[key] = builder.phi(vector)
+        finals[key].add_incoming(first[key], before)
+        finals[key].add_incoming(new[key], loop)
+    for r, j in every_tile:
+        builder.store(finals[r, j], at(out[r], const(j * lanes)), align=size)
 
 
 def splat(builder: ir.IRBuilder, scalar: Any, lanes: int) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_rnn.extend import Backend, Node, Type
 
-from . import host, kernels
+from . import host, kernels, pool
 
 _KERNELS: dict[str, Callable[..., Any]] = kernels.table(np) | {
     "take": host.take,
@@ -33,13 +33,12 @@ class NumpyBackend(Backend):
         return np.asarray(buffer)
 
     def empty(self, type: Type) -> np.ndarray:
-        return np.empty(type.shape, type.dtype.np)
+        return pool.empty(type.shape, type.dtype.np)
 
     def specialize(self, node: Node) -> Callable[..., Any] | None:
         name, attrs = node.op.name, node.attrs
         if name == "contract":
-            run = kernels.plan(attrs["a"], attrs["b"], attrs["out"])
-            return functools.partial(run, np)
+            return functools.partial(kernels.plan(attrs["a"], attrs["b"], attrs["out"]), np)
         if name == "slice":
             index = tuple(map(slice, attrs["start"], attrs["stop"], attrs["step"]))
             return lambda x: x[index]
@@ -49,4 +48,7 @@ class NumpyBackend(Backend):
         return functools.partial(kernel, **attrs) if attrs else kernel
 
     def takes_out(self, kernel: Callable[..., Any], node: Node) -> bool:
+        if node.op.name == "contract":
+            a, b, out = (node.attrs[k] for k in ("a", "b", "out"))
+            return bool(kernels.plan(a, b, out).in_order) and node.output.type.dtype.itemsize > 2
         return isinstance(kernel, np.ufunc) and bool(node.output.type.shape)

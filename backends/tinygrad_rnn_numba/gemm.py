@@ -1,0 +1,194 @@
+"""Products outside of loops: C[M, N] = A[M, K] @ B[K, N], threads over columns of C.
+
+Every thread packs the panels of B that it needs, so there is one parallel phase and no barrier, and
+no second pool of threads (the BLAS's) that competes with ours.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import njit
+from tinygrad_rnn_numpy import pool
+
+from . import runtime
+from .target import target
+from .tiles import panel_width, tile
+
+#: Rows of A that stay in the cache while all panels of a thread pass; steps of k packed at once.
+ROWS, DEPTH = 128, 384
+#: Below this many multiplications a call of NumPy's costs less than ours.
+SMALLEST = 1 << 15
+
+
+@functools.cache
+def _function(bits: int, turned: bool) -> int:
+    """The compiled product; numbers: M, K, N, a, lda, b, stride of k, stride of n, c, work, blocks."""
+    size, step, width = bits // 8, target().rows, panel_width(bits // 8)
+    strips = [_strip(bits, turned, adds) for adds in (False, True)]
+    first, later = strips
+    copy, merge, gather, load = _copier(bits), _merger(bits), _gatherer(bits), runtime.load
+    packs = 1 if turned else 0
+
+    def product(numbers: int, block: int) -> None:
+        M, K, N = load(numbers, 0), load(numbers, 1), load(numbers, 2)
+        a, lda = load(numbers, 3), load(numbers, 4)
+        b, sk, sn = load(numbers, 5), load(numbers, 6), load(numbers, 7)
+        c, work, blocks = load(numbers, 8), load(numbers, 9), load(numbers, 10)
+        panels = (N + width - 1) // width
+        share = (panels + blocks - 1) // blocks
+        p0, p1 = block * share, min(panels, block * share + share)
+        mine = work + block * size * (share * DEPTH * width + ROWS * width + packs * ROWS * DEPTH)
+        edge = mine + size * share * DEPTH * width
+        packed = edge + size * ROWS * width
+        for k0 in range(0, K, DEPTH):
+            depth = min(DEPTH, K - k0)
+            for p in range(p0, p1):
+                columns = min(width, N - p * width)
+                copy(b + size * (k0 * sk + p * width * sn), sk, sn, depth, columns,
+                     mine + size * (p - p0) * DEPTH * width)  # fmt: skip
+            for i in range(0, M, ROWS):
+                rows = min(ROWS, M - i)
+                if packs:
+                    gather(a + size * (i + k0 * lda), lda, depth, rows, packed)
+                    left, ld = packed, step
+                else:
+                    left, ld = a + size * (i * lda + k0), lda
+                for p in range(p0, p1):
+                    panel = mine + size * (p - p0) * DEPTH * width
+                    out = c + size * (i * N + p * width)
+                    if (p + 1) * width <= N:
+                        if k0 == 0:
+                            first(left, ld, panel, out, N, depth, rows)
+                        else:
+                            later(left, ld, panel, out, N, depth, rows)
+                    else:
+                        first(left, ld, panel, edge, width, depth, rows)
+                        merge(edge, out, N, rows, N - p * width, k0)
+
+    return runtime.function(product)
+
+
+@functools.cache
+def _strip(bits: int, turned: bool, adds: bool) -> Any:
+    """All rows of one panel. `turned`: A comes in packs of a tile's rows, [packs, k, rows]."""
+    size, step = bits // 8, target().rows
+    full, four, two, one = (tile(bits, r, turned, adds) for r in (step, 4, 2, 1))
+
+    @njit(error_model="numpy")  # type: ignore[misc]
+    def strip(a: int, lda: int, b: int, c: int, ldc: int, k: int, rows: int) -> None:
+        along = size * (k if turned else lda)
+        i = 0
+        while i + step <= rows:
+            full(a + i * along, lda, b, c + size * i * ldc, ldc, k)
+            i += step
+        left = a + i * along
+        if turned:
+            along = size
+        j = 0
+        while i + 4 <= rows:
+            four(left + j * along, lda, b, c + size * i * ldc, ldc, k)
+            i += 4
+            j += 4
+        if i + 2 <= rows:
+            two(left + j * along, lda, b, c + size * i * ldc, ldc, k)
+            i += 2
+            j += 2
+        if i < rows:
+            one(left + j * along, lda, b, c + size * i * ldc, ldc, k)
+
+    return strip
+
+
+@functools.cache
+def _gatherer(bits: int) -> Any:
+    """Pack A stored [depth, rows] to [packs, depth, rows of a tile]."""
+    put, get = runtime.put(bits), runtime.get(bits)
+    size, step = bits // 8, target().rows
+    row = runtime.move(bits, step)
+
+    @njit(error_model="numpy")  # type: ignore[misc]
+    def gather(a: int, lda: int, depth: int, rows: int, out: int) -> None:
+        for i in range(0, rows, step):
+            n = min(step, rows - i)
+            pack = out + size * i * depth
+            source = a + size * i
+            if n == step:
+                for k in range(depth):
+                    row(source + size * k * lda, pack + size * k * step)
+            else:
+                for k in range(depth):
+                    for j in range(n):
+                        put(pack + size * (k * step + j), get(source + size * (k * lda + j)))
+
+    return gather
+
+
+@functools.cache
+def _copier(bits: int) -> Any:
+    """Pack [depth, columns] of B with strides to rows of a panel, padded with zeros."""
+    put, get = runtime.put(bits), runtime.get(bits)
+    size, width = bits // 8, panel_width(bits // 8)
+    row = runtime.move(bits, width)
+
+    @njit(error_model="numpy")  # type: ignore[misc]
+    def copy(b: int, sk: int, sn: int, depth: int, columns: int, out: int) -> None:
+        if sn == 1 and columns == width:
+            for k in range(depth):
+                row(b + size * k * sk, out + size * k * width)
+            return
+        for k in range(depth):
+            for j in range(columns):
+                put(out + size * (k * width + j), get(b + size * (k * sk + j * sn)))
+            for j in range(columns, width):
+                put(out + size * (k * width + j), 0.0)
+
+    return copy
+
+
+@functools.cache
+def _merger(bits: int) -> Any:
+    """Copy or add the valid columns of the last panel to C."""
+    put, get = runtime.put(bits), runtime.get(bits)
+    size, width = bits // 8, panel_width(bits // 8)
+
+    @njit(error_model="numpy")  # type: ignore[misc]
+    def merge(edge: int, out: int, n: int, rows: int, columns: int, adds: int) -> None:
+        for i in range(rows):
+            for j in range(columns):
+                x = get(edge + size * (i * width + j))
+                if adds > 0:
+                    x += get(out + size * (i * n + j))
+                put(out + size * (i * n + j), x)
+
+    return merge
+
+
+def matmul(left: Any, right: Any, out: Any) -> bool:
+    """out = left @ right for matrices, if this is a product for us; else nothing and False."""
+    (M, K), N = left.shape, right.shape[1]
+    if left.ndim != 2 or M * N * K < SMALLEST or left.dtype.itemsize not in (4, 8) or left.dtype.kind != "f":
+        return False
+    size = left.dtype.itemsize
+    if left.strides[1] == size:
+        turned, lda = False, left.strides[0]
+    elif left.strides[0] == size:
+        turned, lda = True, left.strides[1]
+    else:
+        return False
+    if lda % size or right.strides[0] % size or right.strides[1] % size or min(lda, *right.strides) < 0:
+        return False
+    width = panel_width(size)
+    panels = -(-N // width)
+    blocks = max(1, min(runtime.threads(), panels))
+    share = -(-panels // blocks)
+    work = pool.empty((blocks * (share * DEPTH * width + ROWS * (width + turned * DEPTH)),), left.dtype)
+    numbers = np.array(
+        [M, K, N, runtime.address(left), lda // size, runtime.address(right), right.strides[0] // size,
+         right.strides[1] // size, runtime.address(out), runtime.address(work), blocks],
+        np.int64,
+    )  # fmt: skip
+    runtime.drive(_function(8 * size, turned), numbers, blocks)
+    return True
