@@ -77,11 +77,11 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "ArgumentError", "Backend", "BackendError", "CheckpointError", "DType", "DTypeError",
-    "Generator", "GradientError", "Graph", "GraphError", "IndexRangeError", "NaNError", "ShapeError",
-    "Tensor", "TinygradRnnError", "TraceError", "Type", "bool",
-    "checkpoint", "custom_vjp", "data", "default_dtype", "enable_grad", "explain", "float16",
-    "float32", "float64", "get_backend", "grad", "hessian", "hvp", "int8", "int16", "int32",
-    "int64", "is_grad_enabled", "jacobian", "jit", "jvp", "list_backends", "load_checkpoint",
+    "Generator", "GradientError", "Graph", "GraphError", "IndexRangeError", "NaNError",
+    "ShapeError", "Tensor", "TinygradRnnError", "TraceError", "Type", "bool", "checkpoint",
+    "custom_vjp", "data", "default_dtype", "enable_grad", "explain", "float16", "float32",
+    "float64", "get_backend", "grad", "hessian", "hvp", "int8", "int16", "int32", "int64",
+    "is_grad_enabled", "jacobian", "jit", "jvp", "list_backends", "load_checkpoint",
     "load_tensors", "manual_seed", "nn", "no_grad", "optim", "random", "save_checkpoint",
     "save_tensors", "scan", "set_default_dtype", "trace", "uint8", "uint16", "uint32", "uint64",
     "use_backend", "value_and_grad", "vjp", "vmap", *_functions,

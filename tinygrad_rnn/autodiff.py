@@ -181,7 +181,9 @@ def backward(
     release = not (create_graph if retain_graph is None else retain_graph)
     found = tape([value], set())
     with enable_grad() if create_graph else no_grad():
-        left = (pull if create_graph else pull_unrecorded)(found, [(value, gradient)], set(), release)
+        left = (pull if create_graph else pull_unrecorded)(
+            found, [(value, gradient)], set(), release
+        )
         for v in found:
             if v.op is None and id(v) in left:
                 handle = v.leaf()
@@ -211,7 +213,7 @@ def _leaf(x: Tensor) -> Tensor:
 
 
 def _independent(found: Sequence[Value], own: set[int]) -> bool:
-    """Whether everything on the tape starts at `own` values, so that nobody outside can ask more."""
+    """Whether all of the tape starts at `own` values, so that nobody outside can ask more."""
     return all(
         (not any(w.tracked for w in v.inputs)) if id(v) in own else v.op is not None for v in found
     )
@@ -233,7 +235,9 @@ def _check_float(name: str, leaves: Sequence[Any], where: Sequence[str]) -> list
 class _Record:
     """f recorded once at some arguments: what every derivative below starts from."""
 
-    def __init__(self, name: str, f: Callable[..., Any], args: tuple[Any, ...], argnums: Any, aux: bool):
+    def __init__(
+        self, name: str, f: Callable[..., Any], args: tuple[Any, ...], argnums: Any, aux: bool
+    ):
         self.name = name
         self.single = not isinstance(argnums, tuple | list)
         nums = (argnums,) if self.single else tuple(argnums)
@@ -261,7 +265,9 @@ class _Record:
     def scalar(self) -> Tensor:
         y = self.out
         if not isinstance(y, Tensor):
-            raise DTypeError(f"{self.name}: the function must return a tensor, got {type(y).__name__}.")
+            raise DTypeError(
+                f"{self.name}: the function must return a tensor, got {type(y).__name__}."
+            )
         if y.size != 1 or not y.dtype.is_float:
             raise GradientError(
                 f"{self.name}: the function must return a floating scalar, got {y.type}; "
@@ -277,7 +283,9 @@ class _Record:
         with unrecorded() if closed else enable_grad():
             seeds = [(v, c) for v, c in zip(values, cotangents) if v.tracked]
             left = (pull_unrecorded if closed else pull)(found, seeds, self.own, False)
-            grads = [left[id(t._value)] if id(t._value) in left else zeros_like(t) for t in self.leaves]
+            grads = [
+                left[id(t._value)] if id(t._value) in left else zeros_like(t) for t in self.leaves
+            ]
         result = unflatten(self.treedef, grads)
         return result[0] if self.single else result
 
@@ -286,7 +294,9 @@ class _Record:
 
         def cut(t: Any) -> Any:
             if isinstance(t, Tensor) and t._value.tracked:
-                if (t is self.out and self.closed) or _independent(tape([t._value], self.own), self.own):
+                if (t is self.out and self.closed) or _independent(
+                    tape([t._value], self.own), self.own
+                ):
                     return wrap(Value(t.type, t._value.data, t.backend))
             return t
 
@@ -368,7 +378,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
     6.0
     """
     primals, tangents = _as_tuple(primals), _as_tuple(tangents)
-    leaves, treedef = flatten(primals)
+    _, treedef = flatten(primals)
     directions, given = flatten(tangents)
     if given != treedef:
         raise ArgumentError(f"jvp: tangents have structure {given}, primals {treedef}.")
@@ -430,7 +440,9 @@ def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
         record = _Record("jacobian", f, args, argnums, False)
         y = record.out
         if not isinstance(y, Tensor):
-            raise DTypeError(f"jacobian: the function must return one tensor, got {type(y).__name__}.")
+            raise DTypeError(
+                f"jacobian: the function must return one tensor, got {type(y).__name__}."
+            )
         basis = reshape(eye(y.size, dtype=y.dtype, backend=y.backend), (y.size, *y.shape))
         rows = vmap(lambda ct: record.pull([y], [ct]))(basis)
         return record.settle(tree_map(lambda r: reshape(r, (*y.shape, *r.shape[1:])), rows))

@@ -208,7 +208,7 @@ def list_backends() -> list[BackendInfo]:
     return rows
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load_backend(name: str) -> Backend:
     """The backend registered under `name`, imported on first use."""
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):

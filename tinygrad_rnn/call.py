@@ -51,7 +51,10 @@ class Call(Inlined, name="call"):
     @classmethod
     def prepare(cls, values: tuple[Value, ...], attrs: dict[str, Any]) -> dict[str, Any]:
         needs = tuple([v.tracked for v in values])
-        return {**attrs, "body": with_residuals(attrs["body"], 0, 0, needs, attrs["shown"], attrs["save"])}
+        return {
+            **attrs,
+            "body": with_residuals(attrs["body"], 0, 0, needs, attrs["shown"], attrs["save"]),
+        }
 
     @classmethod
     def pullback(cls, needs: Any, g: Any, y: Any, inputs: Any, attrs: Any) -> Any:
@@ -100,7 +103,8 @@ class Custom(Inlined, name="custom"):
         body, rule = attrs["body"], attrs["rule"]
         with Tracer("vmap", NOWHERE) as tracer:
             types = [
-                v.type.with_shape((size, *v.type.shape)) if b else v.type for v, b in zip(body.inputs, batched)
+                v.type.with_shape((size, *v.type.shape)) if b else v.type
+                for v, b in zip(body.inputs, batched)
             ]
             xs = [wrap(Value(t, tracer.input(t), NOWHERE)) for t in types]
             outs = batch_graph(body, size, xs, batched)
@@ -124,14 +128,16 @@ class Custom(Inlined, name="custom"):
 def trace_call(
     what: str, f: Callable[..., Any], leaves: Sequence[Tensor], treedef: Any
 ) -> tuple[Graph, list[Tensor], Any]:
-    """f as a graph of its leaves and of what it captures; (graph, captured, structure of the result)."""
+    """f as a graph of its leaves and of what it captures; (graph, captured, result tree)."""
     backend = leaves[0].backend if leaves else get_backend()
     with Tracer(what, backend) as tracer:
         fresh = [wrap(Value(t.type, tracer.input(t.type), backend)) for t in leaves]
         outputs, out_def = flatten(f(*unflatten(treedef, fresh)))
         for y in outputs:
             if not isinstance(y, Tensor):
-                raise DTypeError(f"{what}: the function returned a {type(y).__name__}, expected tensors.")
+                raise DTypeError(
+                    f"{what}: the function returned a {type(y).__name__}, expected tensors."
+                )
         graph = tracer.finish([tracer.lift(y._value, y) for y in outputs])
     return graph, [c.handle for c in tracer.captures.values()], out_def
 
@@ -151,7 +157,9 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         leaves, treedef = flatten(args)
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
-                raise DTypeError(f"checkpoint: an argument is a {type(leaf).__name__}, expected tensors.")
+                raise DTypeError(
+                    f"checkpoint: an argument is a {type(leaf).__name__}, expected tensors."
+                )
         graph, captured, out_def = trace_call("checkpoint", f, leaves, treedef)
         outs = bind(Call, *leaves, *captured, body=graph, shown=len(graph.outputs), save="carry")
         return unflatten(out_def, outs)
@@ -160,7 +168,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def custom_vjp(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
-    """`f` with a derivative rule of your own: `rule(g, y, *args)` returns one cotangent per argument.
+    """`f` with a derivative rule of your own: `rule(g, y, *args)` returns a cotangent per argument.
 
     `g` and `y` are the cotangent and the value of the result. Return None for arguments without a
     gradient. The rule is written in tensor operations, so it can be differentiated again.
@@ -176,12 +184,14 @@ def custom_vjp(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...,
         leaves, treedef = flatten(args)
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
-                raise DTypeError(f"custom_vjp: an argument is a {type(leaf).__name__}, expected tensors.")
+                raise DTypeError(
+                    f"custom_vjp: an argument is a {type(leaf).__name__}, expected tensors."
+                )
         graph, captured, out_def = trace_call("custom_vjp", f, leaves, treedef)
         if any(t.requires_grad for t in captured):
             raise GradientError(
-                "custom_vjp: the function captures a tensor that requires a gradient; make it an argument, "
-                "so that the rule can return its cotangent."
+                "custom_vjp: the function captures a tensor that requires a gradient; make it an "
+                "argument, so that the rule can return its cotangent."
             )
 
         def on_leaves(g: list[Tensor], y: list[Tensor], inputs: Sequence[Tensor]) -> list[Any]:
@@ -189,7 +199,10 @@ def custom_vjp(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...,
             out = rule(unflatten(out_def, g), unflatten(out_def, y), *given)
             out = out if isinstance(out, tuple) else (out,)
             if len(out) != len(args):
-                raise ArgumentError(f"custom_vjp: the rule returned {len(out)} cotangents for {len(args)} arguments.")
+                raise ArgumentError(
+                    f"custom_vjp: the rule returned {len(out)} cotangents for {len(args)} "
+                    "arguments."
+                )
             flat: list[Any] = []
             for ct, arg in zip(out, args):
                 here, arg_def = flatten(arg)
@@ -197,11 +210,15 @@ def custom_vjp(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...,
                 if ct is None:
                     found = [None] * len(here)
                 elif ct_def != arg_def:
-                    raise ArgumentError(f"custom_vjp: a cotangent has structure {ct_def}, its argument {arg_def}.")
+                    raise ArgumentError(
+                        f"custom_vjp: a cotangent has structure {ct_def}, its argument {arg_def}."
+                    )
                 flat += found
             for ct, x in zip(flat, inputs):
                 if ct is not None and ct.type is not x.type:
-                    raise ShapeError(f"custom_vjp: a cotangent is {ct.type}, its argument is {x.type}.")
+                    raise ShapeError(
+                        f"custom_vjp: a cotangent is {ct.type}, its argument is {x.type}."
+                    )
             return flat + [None] * (len(inputs) - len(leaves))
 
         outs = bind(Custom, *leaves, *captured, body=graph, rule=on_leaves)

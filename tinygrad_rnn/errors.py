@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class TinygradRnnError(Exception):
-    """Base class: `except TinygradRnnError` catches everything that the library raises on purpose."""
+    """Base class: `except TinygradRnnError` catches all that the library raises on purpose."""
 
 
 class ArgumentError(TinygradRnnError, ValueError):

@@ -78,7 +78,8 @@ class Explanation:
 
     def __str__(self) -> str:
         lines = [
-            f"{len(self.recorded.nodes)} operations recorded, {len(self.graph.nodes)} after the passes, "
+            f"{len(self.recorded.nodes)} operations recorded, "
+            f"{len(self.graph.nodes)} after the passes, "
             f"{self.products_outside} products outside of loops; backend {self.backend.name}"
         ]
         for title, loops in (("recorded", self.before), ("optimised", self.loops)):
@@ -91,7 +92,8 @@ class Explanation:
                 )
                 if loop.residuals:
                     lines.append(
-                        f"    saves {loop.residual_bytes} bytes per step: {', '.join(loop.residuals)}"
+                        f"    saves {loop.residual_bytes} bytes per step: "
+                        + ", ".join(loop.residuals)
                     )
         for k, loop in enumerate(self.loops):
             lines += [f"loop {k}: " + str(loop.body)]

@@ -43,7 +43,7 @@ class Var:
 
 
 class Node:
-    """One application of a primitive; `frozen` nodes pass no gradient (recorded under `no_grad`)."""
+    """An application of a primitive; `frozen` nodes pass no gradient (recorded under `no_grad`)."""
 
     __slots__ = ("attrs", "frozen", "inputs", "op", "outputs")
 

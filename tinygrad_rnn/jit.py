@@ -1,4 +1,4 @@
-"""jit: a function recorded once as a graph, optimised, compiled for the backend, and run from then on.
+"""jit: a function recorded once as a graph, optimised, compiled for the backend, and run so.
 
 In: a Python function; a whole training step (forward, backward, optimizer) is one. Out: a function
 with the same effects. Tensors that the function reads from outside are read anew at every call;
@@ -28,9 +28,11 @@ from .types import default_dtype
 
 
 class Recording:
-    """One recorded call of a function: the graph, where its operands come from, where results go."""
+    """A recorded call of a function: the graph, where operands come from, where results go."""
 
-    def __init__(self, fn: Callable[..., Any], leaves: Sequence[Any], treedef: Any, backend: Backend):
+    def __init__(
+        self, fn: Callable[..., Any], leaves: Sequence[Any], treedef: Any, backend: Backend
+    ):
         self.backend = backend
         name = getattr(fn, "__name__", type(fn).__name__)
         with Tracer(f"jit({name})", backend, assigns=True) as tracer:
@@ -50,8 +52,10 @@ class Recording:
         place = {id(t): i for i, t in enumerate(inputs)}
         self.sources = [_source(c.handle, tracer, place) for c in tracer.captures.values()]
         self.types = [(c.value.type, c.value.tracked) for c in tracer.captures.values()]
-        # (whose gradient is taken for granted: a tensor, or the number of an argument; whether there is one)
-        self.grad_reads = [(place.get(id(t), t), present) for t, present in tracer.grad_reads.values()]
+        # (whose gradient: a tensor, or the number of an argument; whether one is taken for granted)
+        self.grad_reads = [
+            (place.get(id(t), t), present) for t, present in tracer.grad_reads.values()
+        ]
         self.graph: Graph = tracer.finish(self.outputs)
 
     def _read_effects(
@@ -94,16 +98,23 @@ class Recording:
         operands = args + [source(args) for source in self.sources]
         if any(self.tracked) and state.grad:
             outs = apply(
-                Call, tuple(operands), {"body": self.graph, "shown": len(self.outputs), "save": "auto"}
+                Call,
+                tuple(operands),
+                {"body": self.graph, "shown": len(self.outputs), "save": "auto"},
             )[: len(self.outputs)]
             flags = self.tracked + [False] * (len(outs) - len(self.tracked))
-            tensors = [t if f else wrap(Value(t.type, t._value.data, self.backend)) for t, f in zip(outs, flags)]
+            tensors = [
+                t if f else wrap(Value(t.type, t._value.data, self.backend))
+                for t, f in zip(outs, flags)
+            ]
         else:
             values = [t._value for t in operands]
             buffers = run(compiled(self.backend, self.graph), [v.data for v in values])
             if state.check:
                 find_nan(Call, self.backend, values, buffers, {"body": self.graph})
-            tensors = [wrap(Value(v.type, b, self.backend)) for v, b in zip(self.graph.outputs, buffers)]
+            tensors = [
+                wrap(Value(v.type, b, self.backend)) for v, b in zip(self.graph.outputs, buffers)
+            ]
         return self._write_effects(tensors, args)
 
     def _write_effects(self, tensors: list[Tensor], args: Sequence[Tensor]) -> Any:
@@ -135,7 +146,9 @@ def _owner(whose: Any, args: Sequence[Tensor]) -> Tensor:
     return found
 
 
-def _source(handle: Tensor, tracer: Tracer, place: dict[int, int]) -> Callable[[Sequence[Tensor]], Any]:
+def _source(
+    handle: Tensor, tracer: Tracer, place: dict[int, int]
+) -> Callable[[Sequence[Tensor]], Any]:
     """How to find a captured tensor at the next call: by its handle, or as the gradient of one."""
     for owner, _ in tracer.grad_reads.values():
         if owner._grad is handle:
@@ -196,8 +209,8 @@ def _key(x: Any) -> Any:
         hash(x)
     except TypeError:
         raise DTypeError(
-            f"jit: an argument of type {type(x).__name__} is neither a tensor nor hashable; pass tensors, "
-            "or trees of them."
+            f"jit: an argument of type {type(x).__name__} is neither a tensor nor hashable; "
+            "pass tensors, or trees of them."
         ) from None
     return x
 
@@ -205,9 +218,9 @@ def _key(x: Any) -> Any:
 def jit(fn: Callable[..., Any]) -> Jit:
     """`fn`, recorded at its first call and run as one compiled graph afterwards.
 
-    Tensors and arrays among the arguments are inputs; other arguments are constants of the recording
-    (a new value is recorded anew). Python code inside runs once, while recording: use `where`, not
-    `if`, on values.
+    Tensors and arrays among the arguments are inputs; other arguments are constants of the
+    recording (a new value is recorded anew). Python code inside runs once, while recording: use
+    `where`, not `if`, on values.
 
     >>> counter = tensor(0)
     >>> @jit
@@ -229,8 +242,8 @@ def _record(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any
 def trace(fn: Callable[..., Any]) -> Callable[..., Graph]:
     """A function that returns what `fn(*args)` computes as a Graph, without computing it.
 
-    Inputs are the tensors among the arguments, then those captured; outputs are the results, then the
-    new values of assigned tensors and gradients.
+    Inputs are the tensors among the arguments, then those captured; outputs are the results, then
+    the new values of assigned tensors and gradients.
 
     >>> print(trace(lambda x: x * 2)(tensor([1.0])))
     graph(a: f32[1]) {
@@ -246,8 +259,8 @@ def explain(fn: Callable[..., Any]) -> Callable[..., Explanation]:
     """A function that says what `fn(*args)` becomes: its loops, their products, what they save.
 
     >>> from tinygrad_rnn import scan
-    >>> report = explain(lambda x: scan(lambda c, x: (c + x, None), tensor(0.0), x)[0])(tensor([1.0, 2.0]))
-    >>> len(report.loops), report.loops[0].length, report.loops[0].products
+    >>> report = explain(lambda x: scan(lambda c, x: (c + x, None), tensor(0.0), x)[0])(tensor([1.0,
+    2.0])) >>> len(report.loops), report.loops[0].length, report.loops[0].products
     (1, 2, 0)
     """
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class Sample(NamedTuple):
     """One valid application of a primitive: operands and attributes."""
 
     args: tuple[Arg, ...]
-    attrs: dict[str, Any] = {}
+    attrs: Mapping[str, Any] = MappingProxyType({})
 
 
 class Primitive:
@@ -95,12 +96,16 @@ class Primitive:
     def pullback(
         cls, needs: Sequence[bool], g: Any, y: Tensor, inputs: tuple[Tensor, ...], attrs: Any
     ) -> list[Tensor | None]:
-        """Cotangents of the operands that need one, for primitives whose `vjp` is empty: those with
-        any number of operands, or with several outputs (then `g` maps output numbers to cotangents)."""
+        """Cotangents of the operands that need one, for primitives whose `vjp` is empty.
+
+        Those have any number of operands, or several outputs: `g` maps their numbers to cotangents.
+        """
         raise NotImplementedError
 
     @staticmethod
-    def batch(size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], /, **attrs: Any) -> Any:
+    def batch(
+        size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], /, **attrs: Any
+    ) -> Any:
         """Apply to operands of which some have a leading axis of `size`; so does the result."""
         raise NotImplementedError
 
@@ -256,7 +261,9 @@ def item(record: Tracked, index: int) -> Value:
     return Tracked(t, d, record.backend, ITEM, (record,), {"index": index}, next(_sequence))
 
 
-def find_nan(op: type[Primitive], backend: Backend, values: Sequence[Value], data: Any, attrs: Any) -> None:
+def find_nan(
+    op: type[Primitive], backend: Backend, values: Sequence[Value], data: Any, attrs: Any
+) -> None:
     """TINYGRAD_RNN_CHECK: raise if `op` made NaN out of operands without NaN.
 
     An operation with a body is run again by its reference, to name the one inside.
@@ -297,13 +304,17 @@ _scalars: dict[Any, Value] = {}
 def literal(value: Any, dtype: DType, backend: Backend) -> Tensor:
     """A Python number as a 0-d tensor of `dtype`: a literal of the graph while recording."""
     if state.tracer is not None:
-        t: Tensor = bind(_backend.primitives["full"], value=_exact(value, dtype), shape=(), dtype=dtype)
+        t: Tensor = bind(
+            _backend.primitives["full"], value=_exact(value, dtype), shape=(), dtype=dtype
+        )
         return t
     # zeros of both signs are equal, so they are not looked up
     key = (value, type(value), dtype, backend)
     found = _scalars.get(key) if value else None
     if found is None:
-        found = Value(Type((), dtype), backend.put(np.asarray(_exact(value, dtype), dtype.np)), backend)
+        found = Value(
+            Type((), dtype), backend.put(np.asarray(_exact(value, dtype), dtype.np)), backend
+        )
         if len(_scalars) > 1024:
             _scalars.clear()
         if value:
@@ -376,7 +387,9 @@ def operands(name: str, *xs: Any) -> list[Tensor]:
     """Tensors, arrays and Python numbers as tensors of one dtype on one backend."""
     first = next((x for x in xs if isinstance(x, Tensor)), None)
     backend = first.backend if first is not None else None
-    strong = [x if isinstance(x, Tensor) else _array(name, x, backend) for x in xs if not is_scalar(x)]
+    strong = [
+        x if isinstance(x, Tensor) else _array(name, x, backend) for x in xs if not is_scalar(x)
+    ]
     dtype = _common(name, [t.dtype for t in strong], [x for x in xs if is_scalar(x)])
     where = backend or (strong[0].backend if strong else get_backend())
     rest = iter(strong)
@@ -393,7 +406,9 @@ def operands(name: str, *xs: Any) -> list[Tensor]:
 
 def _array(name: str, x: Any, backend: Backend | None) -> Tensor:
     if not isinstance(x, np.ndarray | np.generic | list | tuple):
-        raise DTypeError(f"{name}: an operand is a {type(x).__name__}; expected a tensor, an array or a number.")
+        raise DTypeError(
+            f"{name}: an operand is a {type(x).__name__}; expected a tensor, an array or a number."
+        )
     host = np.asarray(x)
     if not isinstance(x, np.ndarray | np.generic) and host.dtype == np.float64:
         host = host.astype(as_dtype(float).np)

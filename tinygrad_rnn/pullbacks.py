@@ -32,7 +32,13 @@ _NOWHERE = _Nowhere()
 def pullback_program(v: Any, needs: tuple[bool, ...]) -> Program:
     """The cotangents of the operands that need one."""
     attrs = v.attrs
-    key = (v.op, tuple(map(_type, v.inputs)), needs, v.backend, tuple(attrs.items()) if attrs else None)
+    key = (
+        v.op,
+        tuple(map(_type, v.inputs)),
+        needs,
+        v.backend,
+        tuple(attrs.items()) if attrs else None,
+    )
     program = _programs.get(key)
     if program is None:
         if len(_programs) > _LIMIT:

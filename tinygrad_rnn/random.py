@@ -117,7 +117,9 @@ class Generator:
     def randint(self, low: int, high: int, shape: Any) -> Tensor:
         """Integers (int64) from low to high - 1, uniform to one part in 2**32 / (high - low)."""
         if not 0 < high - low <= 2**32:
-            raise ArgumentError(f"randint: the range [{low}, {high}) must hold 1 to 2**32 integers.")
+            raise ArgumentError(
+                f"randint: the range [{low}, {high}) must hold 1 to 2**32 integers."
+            )
         wide = astype(self.bits(shape), "uint64") * (high - low)
         return astype(wide >> 32, "int64") + low
 
@@ -131,7 +133,9 @@ class Generator:
         self.children += 1
         child = Generator.__new__(Generator)
         words = self.state.numpy().copy()
-        mixed = np.random.SeedSequence([int(w) for w in words[:3]] + [self.children]).generate_state(3)
+        mixed = np.random.SeedSequence(
+            [int(w) for w in words[:3]] + [self.children]
+        ).generate_state(3)
         child.state = tensor(np.array([*mixed, 0], np.uint32), backend=self.state.backend)
         child.children = 0
         return child
@@ -148,7 +152,11 @@ class Generator:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         words = saved.get("state") if isinstance(saved, dict) else None
-        if not (isinstance(words, list | tuple) and len(words) == 4 and all(0 <= w < 2**32 for w in words)):
+        if not (
+            isinstance(words, list | tuple)
+            and len(words) == 4
+            and all(0 <= w < 2**32 for w in words)
+        ):
             raise ArgumentError("a generator's state is four integers below 2**32 under 'state'.")
         self.state.assign_(np.array(words, np.uint32))
         self.children = int(saved.get("children", 0))

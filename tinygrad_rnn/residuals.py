@@ -1,7 +1,7 @@
 """The derivative of a body graph, and what its forward pass must save for it.
 
-In: a body `consts, carry, x -> carry, y` (a plain function has only xs and ys). Out: a backward body
-and the forward variables that it reads. Used by scan (many steps) and by call (one).
+In: a body `consts, carry, x -> carry, y` (a plain function has only xs and ys). Out: a backward
+body and the forward variables that it reads. Used by scan (many steps) and by call (one).
 
 Body variables are named by index (their order over the nodes' outputs), so that results can be
 remembered by the structure of the body.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .autodiff import pull, tape
 from .backend import Backend, ProgramCache
-from .graph import Graph, Node, Var
+from .graph import Graph, Var
 from .ops.creation import zeros_like
 from .primitive import item
 from .tensor import Tensor, Tracked, Value, leaf_value, wrap
@@ -26,7 +26,9 @@ _derived = ProgramCache()
 #: Traces of closed graphs need no backend: nothing is computed.
 NOWHERE = Backend()
 #: Operations whose result is never worth saving when their operand is at hand.
-MOVEMENT = ("reshape", "transpose", "broadcast_to", "slice", "flip", "pad", "concat", "cast", "alias")
+MOVEMENT = (
+    "reshape", "transpose", "broadcast_to", "slice", "flip", "pad", "concat", "cast", "alias",
+)  # fmt: skip
 COSTLY = ("contract", "scan", "call", "random_bits")
 
 
@@ -34,9 +36,9 @@ class Backward(NamedTuple):
     """A derived backward body.
 
     `graph` takes the body's inputs, the forward variables `reads`, cotangents of the floating
-    carries, running sums for `consts`, cotangents of the chosen ys; it returns the cotangents of the
-    carries before the step, the new sums, and the cotangents of `xs`. `uses`: which inputs of the
-    body it reads. `boundary`: forward variables that its reverse part reads, recomputed or not.
+    carries, running sums for `consts`, cotangents of the chosen ys; it returns the cotangents of
+    the carries before the step, the new sums, and the cotangents of `xs`. `uses`: which inputs of
+    the body it reads. `boundary`: forward variables that its reverse part reads, recomputed or not.
     """
 
     graph: Graph
@@ -95,7 +97,9 @@ def _derive(
         saved = {variables[i]: fresh(variables[i].type) for i in reads}
         seeds = {i: fresh(body.outputs[i].type) for i in carry}
         sums = {i: fresh(body.inputs[i].type) for i in consts}
-        seeds |= {n_carry + j: fresh(body.outputs[n_carry + j].type) for j, has in enumerate(g_ys) if has}
+        seeds |= {
+            n_carry + j: fresh(body.outputs[n_carry + j].type) for j, has in enumerate(g_ys) if has
+        }
         env = _replay_reading(body, inputs, saved)
         forward = set(tracer.nodes)
         back = {env[v]._value.data: i for i, v in enumerate(variables) if i not in reads}
@@ -115,20 +119,26 @@ def _derive(
                 results.append(sums[i] if here is None else sums[i] + here)
             results += [cotangent(end + i) for i in xs]
         graph = tracer.finish([tracer.lift(t._value, t) for t in results])
-    read = {v for node in graph.nodes if node not in forward for v in node.inputs} | set(graph.outputs)
+    read = {v for node in graph.nodes if node not in forward for v in node.inputs} | set(
+        graph.outputs
+    )
     boundary = tuple(sorted({back[v] for v in read if v in back}))
     used = {v for node in graph.nodes for v in node.inputs} | set(graph.outputs)
     uses = frozenset(i for i, v in enumerate(graph.inputs[: len(body.inputs)]) if v in used)
     return Backward(graph, reads, carry, consts, xs, uses, boundary)
 
 
-def _replay_reading(body: Graph, inputs: Sequence[Tensor], saved: dict[Var, Tensor]) -> dict[Var, Tensor]:
+def _replay_reading(
+    body: Graph, inputs: Sequence[Tensor], saved: dict[Var, Tensor]
+) -> dict[Var, Tensor]:
     """Replay the body; a saved variable keeps its tape, but its data is what was saved."""
     env: dict[Var, Tensor] = dict(zip(body.inputs, inputs))
     for node in body.nodes:
         outs = apply_node(node, [env[v] for v in node.inputs])
         if not saved.keys().isdisjoint(node.outputs):
-            outs = _with_data(outs, [saved[v]._value.data if v in saved else None for v in node.outputs])
+            outs = _with_data(
+                outs, [saved[v]._value.data if v in saved else None for v in node.outputs]
+            )
         env.update(zip(node.outputs, outs))
     return env
 
@@ -140,10 +150,11 @@ def _with_data(outs: tuple[Tensor, ...], data: Sequence[Var | None]) -> tuple[Te
         return (wrap(_replaced(first, data[0])),)
     record = next((t._value.inputs[0] for t in outs if t._value.tracked), None)
     if record is None:
-        return tuple(
-            [t if d is None else wrap(_replaced(t._value, d)) for t, d in zip(outs, data)]
-        )
-    known = tuple(old if d is None else d for d, old in zip(data, record.data)) + record.data[len(data) :]
+        return tuple([t if d is None else wrap(_replaced(t._value, d)) for t, d in zip(outs, data)])
+    known = (
+        tuple(old if d is None else d for d, old in zip(data, record.data))
+        + record.data[len(data) :]
+    )
     fresh = _replaced(record, known)
     return tuple([wrap(item(fresh, i)) for i in range(len(outs))])
 
@@ -162,11 +173,13 @@ def with_residuals(
 ) -> Graph:
     """The body with further outputs: what the derivative of its first `shown` outputs reads.
 
-    save "auto": whatever the reverse part reads, unless it is at hand or moved from what is; "carry":
-    only the carry of every step, the rest is recomputed.
+    save "auto": whatever the reverse part reads, unless it is at hand or moved from what is;
+    "carry": only the carry of every step, the rest is recomputed.
     """
     key = ("residuals", body.digest, n_const, n_carry, needs, shown, save)
-    graph: Graph = _derived.get(key, lambda: _with_residuals(body, n_const, n_carry, needs, shown, save))
+    graph: Graph = _derived.get(
+        key, lambda: _with_residuals(body, n_const, n_carry, needs, shown, save)
+    )
     return graph
 
 
@@ -223,4 +236,3 @@ def _cheap(body: Graph, n_const: int, n_carry: int) -> set[Var]:
         if reads <= per_step and node.op.name not in COSTLY:
             per_step.update(node.outputs)
     return moved | fixed | per_step
-

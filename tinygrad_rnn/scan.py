@@ -49,12 +49,21 @@ class Parts:
         return list(items[self.n_const + self.n_carry :])
 
 
-def _reference(*arrays: Any, body: Graph, n_const: int, n_carry: int, length: int, reverse: bool, **_: Any) -> Any:
+def _reference(
+    *arrays: Any, body: Graph, n_const: int, n_carry: int, length: int, reverse: bool, **_: Any
+) -> Any:
     """ys = []; for x in xs: carry, y = step(carry, x); ys.append(y)"""
-    consts, carry, xs = arrays[:n_const], list(arrays[n_const : n_const + n_carry]), arrays[n_const + n_carry :]
+    consts, carry, xs = (
+        arrays[:n_const],
+        list(arrays[n_const : n_const + n_carry]),
+        arrays[n_const + n_carry :],
+    )
     complex_ = any(np.iscomplexobj(a) for a in arrays)
     ys = [
-        np.zeros((length, *v.type.shape), complex if complex_ and v.type.dtype.is_float else v.type.dtype.np)
+        np.zeros(
+            (length, *v.type.shape),
+            complex if complex_ and v.type.dtype.is_float else v.type.dtype.np,
+        )
         for v in body.outputs[n_carry:]
     ]
     for t in range(length)[:: -1 if reverse else 1]:
@@ -91,7 +100,14 @@ class Scan(Primitive, name="scan"):
 
     @staticmethod
     def type(
-        *types: Type, body: Graph, n_const: int, n_carry: int, length: int, reverse: bool, shown: int, save: str
+        *types: Type,
+        body: Graph,
+        n_const: int,
+        n_carry: int,
+        length: int,
+        reverse: bool,
+        shown: int,
+        save: str,
     ) -> tuple[Type, ...]:
         parts = Parts({"body": body, "n_const": n_const, "n_carry": n_carry})
         for given, v in zip((*types[: n_const + n_carry],), body.inputs):
@@ -99,7 +115,9 @@ class Scan(Primitive, name="scan"):
                 raise ShapeError(f"scan: operand {given} where the body takes {v.type}.")
         for given, v in zip(parts.xs(types), parts.xs(body.inputs), strict=True):
             if given is not v.type.with_shape((length, *v.type.shape)):
-                raise ShapeError(f"scan: stacked operand {given}, the body takes rows {v.type} x {length}.")
+                raise ShapeError(
+                    f"scan: stacked operand {given}, the body takes rows {v.type} x {length}."
+                )
         for before, after in zip(parts.carry(body.inputs), body.outputs):
             if before.type is not after.type:
                 raise ShapeError(f"scan: carry enters as {before.type} and leaves as {after.type}.")
@@ -115,7 +133,10 @@ class Scan(Primitive, name="scan"):
     def prepare(cls, values: tuple[Value, ...], attrs: dict[str, Any]) -> dict[str, Any]:
         needs = tuple([v.tracked for v in values])
         n_const, n_carry, shown, save = (attrs[k] for k in ("n_const", "n_carry", "shown", "save"))
-        return {**attrs, "body": with_residuals(attrs["body"], n_const, n_carry, needs, shown, save)}
+        return {
+            **attrs,
+            "body": with_residuals(attrs["body"], n_const, n_carry, needs, shown, save),
+        }
 
     @classmethod
     def execute(cls, backend: Backend, types: Any, attrs: dict[str, Any], buffers: Any) -> Any:
@@ -132,7 +153,12 @@ class Scan(Primitive, name="scan"):
 
 def single(op: type[Primitive], attrs: dict[str, Any], types: tuple[Type, ...]) -> Graph:
     """A graph of one application, for operations that run as compiled programs."""
-    key = (op.name, attrs["body"].digest, *[v for v in attrs.values() if not isinstance(v, Graph)], types)
+    key = (
+        op.name,
+        attrs["body"].digest,
+        *[v for v in attrs.values() if not isinstance(v, Graph)],
+        types,
+    )
 
     def make() -> Graph:
         body: Graph = attrs["body"]
@@ -140,7 +166,9 @@ def single(op: type[Primitive], attrs: dict[str, Any], types: tuple[Type, ...]) 
         inputs = []
         for i, v in enumerate(body.inputs):
             rows = parts is not None and i >= parts.n_const + parts.n_carry
-            inputs.append(Var(v.type.with_shape((attrs["length"], *v.type.shape)) if rows else v.type))
+            inputs.append(
+                Var(v.type.with_shape((attrs["length"], *v.type.shape)) if rows else v.type)
+            )
         outputs = tuple(Var(t) for t in types)
         return Graph(inputs, [Node(op, tuple(inputs), attrs, outputs)], outputs)
 
@@ -172,9 +200,9 @@ def scan(
             ys.append(y)
         return carry, stack(ys)     # ys in the order of xs
 
-    carry, x and y are trees of tensors; xs has leaves [T, ...] and may be None when `length` is given.
-    Tensors that `step` captures (weights) get gradients too. `save`: what the forward loop keeps for
-    the backward loop, "auto" (what its derivative reads) or "carry" (recompute the rest).
+    carry, x and y are trees of tensors; xs has leaves [T, ...] and may be None when `length` is
+    given. Tensors that `step` captures (weights) get gradients too. `save`: what the forward loop
+    keeps for the backward loop, "auto" (what its derivative reads) or "carry" (recompute the rest).
 
     >>> total, sums = scan(lambda c, x: (c + x, c + x), tensor(0.0), tensor([1.0, 2.0, 3.0]))
     >>> total.item(), sums.tolist()
@@ -247,7 +275,7 @@ def _trace_step(
     xs: Sequence[Tensor],
     x_def: Any,
 ) -> tuple[Graph, list[Tensor], Any, Any]:
-    """The body `consts, carry, x -> carry, y`, the captured tensors, and the trees of both results."""
+    """The body `consts, carry, x -> carry, y`, the captured tensors, the trees of both results."""
     with Tracer("the step of scan", backend) as tracer:
 
         def fresh(t: Type) -> Tensor:
@@ -272,7 +300,11 @@ def _trace_step(
 
 
 def _check_carry(
-    step: Callable[..., Any], old: Sequence[Tensor], old_def: Any, new: Sequence[Tensor], new_def: Any
+    step: Callable[..., Any],
+    old: Sequence[Tensor],
+    old_def: Any,
+    new: Sequence[Tensor],
+    new_def: Any,
 ) -> None:
     if old_def != new_def:
         raise ShapeError(
@@ -284,11 +316,13 @@ def _check_carry(
         return
     names = paths(unflatten(old_def, old), _argument(step))
     wrong = [
-        f"  * {name}: given {a.type}, returned {b.type}" for name, a, b in zip(names, old, new) if a.type is not b.type
+        f"  * {name}: given {a.type}, returned {b.type}"
+        for name, a, b in zip(names, old, new)
+        if a.type is not b.type
     ]
     raise ShapeError(
         "scan: the carry must keep its type from step to step, but\n" + "\n".join(wrong) + "\n"
-        "Make the initial carry of the type that the step returns (shape, dtype), or cast in the step."
+        "Make the initial carry of the type that the step returns, or cast in the step."
     )
 
 
@@ -296,7 +330,11 @@ def _check_carry(
 
 
 def backward_scan(
-    needs: tuple[bool, ...], g: dict[int, Tensor], record: Value, inputs: tuple[Tensor, ...], attrs: Any
+    needs: tuple[bool, ...],
+    g: dict[int, Tensor],
+    record: Value,
+    inputs: tuple[Tensor, ...],
+    attrs: Any,
 ) -> list[Tensor | None]:
     """Cotangents of consts, carry and xs: one scan in the other direction."""
     parts = Parts(attrs)
@@ -333,15 +371,17 @@ def backward_scan(
     order = [
         *parts.consts(of_body), *[b_carry[i] for i in still],
         *rest[n_reads : n_reads + n_state],
-        *[b_carry[i] for i in rows], *parts.xs(of_body), *rest[:n_reads], *rest[n_reads + n_state :],
+        *[b_carry[i] for i in rows], *parts.xs(of_body),
+        *rest[:n_reads], *rest[n_reads + n_state :],
     ]  # fmt: skip
     unread = [b_carry[i] for i in moving if i not in rows]
     graph = Graph([v for v in order], back.graph.nodes, back.graph.outputs)
     assert len(graph.inputs) + len(unread) == len(back.graph.inputs)
     outs = bind(
-        Scan, *consts, *[carry[i] for i in still], *cotangents, *sums, *rows.values(), *xs, *reads, *g_stacks,
-        body=graph, n_const=n_const + len(still), n_carry=n_state, length=T, reverse=not attrs["reverse"],
-        shown=len(graph.outputs), save=attrs["save"],
+        Scan, *consts, *[carry[i] for i in still], *cotangents, *sums,
+        *rows.values(), *xs, *reads, *g_stacks,
+        body=graph, n_const=n_const + len(still), n_carry=n_state, length=T,
+        reverse=not attrs["reverse"], shown=len(graph.outputs), save=attrs["save"],
     )  # fmt: skip
     result: list[Tensor | None] = [None] * len(inputs)
     n = len(cotangents)
@@ -355,7 +395,7 @@ def backward_scan(
 
 
 def _carry_stack(i: int, inputs: tuple[Tensor, ...], attrs: Any) -> Tensor:
-    """Carry `i` after every step, by running the loop again: nobody foresaw that it would be read."""
+    """Carry `i` after every step, by running the loop again: nobody foresaw that it is read."""
     body, n_carry = attrs["body"], attrs["n_carry"]
     again = Graph(body.inputs, body.nodes, [*body.outputs[:n_carry], body.outputs[i]])
     out: Tensor = bind(Scan, *inputs, **{**attrs, "body": again, "shown": n_carry + 1})[n_carry]
@@ -375,7 +415,9 @@ def before(first: Tensor, after: Tensor, reverse: bool) -> Tensor:
     return out
 
 
-def _batch(size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], attrs: dict[str, Any]) -> Any:
+def _batch(
+    size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], attrs: dict[str, Any]
+) -> Any:
     """The scan of the batched body: every carry is batched, consts and xs as they are."""
     parts = Parts(attrs)
     body, n_const, n_carry = parts.body, parts.n_const, parts.n_carry
@@ -389,7 +431,8 @@ def _batch(size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], attrs
         operands.append(a)
     with Tracer("the step of scan", NOWHERE) as tracer:
         types = [
-            v.type.with_shape((size, *v.type.shape)) if b else v.type for v, b in zip(body.inputs, flags)
+            v.type.with_shape((size, *v.type.shape)) if b else v.type
+            for v, b in zip(body.inputs, flags)
         ]
         inputs = [wrap(Value(t, tracer.input(t), NOWHERE)) for t in types]
         outs = batch_graph(body, size, inputs, flags)

@@ -35,9 +35,9 @@ class Value:
 class Tracked(Value):
     """A value that needs a gradient, and how it was made.
 
-    `op, inputs, attrs`: the recorded application; op None: a leaf, then `leaf` is a weak reference to
-    the Tensor that collects the gradient. `seq` orders the tape. An application with several outputs
-    is one Tracked with a tuple of types; `ITEM` values project from it.
+    `op, inputs, attrs`: the recorded application; op None: a leaf, then `leaf` is a weak reference
+    to the Tensor that collects the gradient. `seq` orders the tape. An application with several
+    outputs is one Tracked with a tuple of types; `ITEM` values project from it.
     """
 
     __slots__ = ("attrs", "inputs", "leaf", "op", "seq")
@@ -45,7 +45,14 @@ class Tracked(Value):
     tracked = True
 
     def __init__(
-        self, type: Any, data: Any, backend: Backend, op: Any, inputs: tuple[Value, ...], attrs: Any, seq: int
+        self,
+        type: Any,
+        data: Any,
+        backend: Backend,
+        op: Any,
+        inputs: tuple[Value, ...],
+        attrs: Any,
+        seq: int,
     ):
         self.type, self.data, self.backend = type, data, backend
         self.op, self.inputs, self.attrs, self.seq = op, inputs, attrs, seq
@@ -121,13 +128,14 @@ class Tensor:
             if state.tracer is None:
                 raise leaked(self._value)
             raise GradientError(
-                f"the value of a tensor {self.type} is not known while {state.tracer.what} is being "
-                "recorded; use where(...) instead of `if`, and return what you want to look at."
+                f"the value of a tensor {self.type} is not known while {state.tracer.what} is "
+                "being recorded; use where(...) instead of `if`, and return what you want to look "
+                "at."
             )
         return np.asarray(self._value.backend.get(data))
 
     def numpy(self) -> np.ndarray:
-        """The values as a read-only NumPy array; a tensor that needs a gradient must be detached."""
+        """The values as a read-only NumPy array; one that needs a gradient must be detached."""
         if self._value.tracked:
             raise GradientError(
                 f"a tensor {self.type} that requires a gradient would lose it as a NumPy array; "
@@ -188,8 +196,8 @@ class Tensor:
     def requires_grad(self, flag: bool) -> None:
         if not self.is_leaf:
             raise GradientError(
-                f"requires_grad can be set on leaves only, this tensor {self.type} is the result of "
-                f"'{self._value.op.name}'; use .detach()."
+                f"requires_grad can be set on leaves only, this tensor {self.type} is the result "
+                f"of '{self._value.op.name}'; use .detach()."
             )
         old = self._value
         if flag and not self.dtype.is_float:
@@ -230,7 +238,9 @@ class Tensor:
             host = np.asarray(new)
             backend = self.backend
             if state.tracer is None:
-                new = wrap(Value(Type(host.shape, as_dtype(host.dtype)), backend.put(host), backend))
+                new = wrap(
+                    Value(Type(host.shape, as_dtype(host.dtype)), backend.put(host), backend)
+                )
             else:
                 raise DTypeError("assign_ inside a recorded function needs a Tensor.")
         if new.type is not self.type:
@@ -346,7 +356,9 @@ def wrap(value: Value) -> Tensor:
     return t
 
 
-def leaf_value(type: Type, data: Any, backend: Backend, tracked: bool, handle: Tensor | None) -> Value:
+def leaf_value(
+    type: Type, data: Any, backend: Backend, tracked: bool, handle: Tensor | None
+) -> Value:
     """A value that no recorded operation made; `handle` collects its gradient."""
     if not tracked:
         return Value(type, data, backend)

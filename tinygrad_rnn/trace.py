@@ -41,7 +41,7 @@ state = State()
 
 
 class Capture(NamedTuple):
-    """A value from outside that a trace reads: its variable, the value, and the tensor it came in."""
+    """A value from outside that a trace reads: its variable, itself, and the tensor it came in."""
 
     var: Var
     value: Any
@@ -174,8 +174,8 @@ class Tracer:
 
 def leaked(value: Any) -> TraceError:
     return TraceError(
-        f"a tensor {value.type} that was recorded inside scan, jit, vmap or checkpoint is used after "
-        "the recording ended. Return it from the function instead of storing it elsewhere."
+        f"a tensor {value.type} that was recorded inside scan, jit, vmap or checkpoint is used "
+        "after the recording ended. Return it from the function instead of storing it elsewhere."
     )
 
 
@@ -204,7 +204,10 @@ class no_grad:
 
     def __enter__(self) -> None:
         # a stack, because one instance may be entered again while it is active
-        self.stack: list[tuple[bool, bool]] = [*getattr(self, "stack", []), (state.grad, state.quiet)]
+        self.stack: list[tuple[bool, bool]] = [
+            *getattr(self, "stack", []),
+            (state.grad, state.quiet),
+        ]
         state.grad, state.quiet = self.mode, self.silent
 
     def __exit__(

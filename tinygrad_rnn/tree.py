@@ -1,6 +1,7 @@
 """Nested tuples, lists, dicts and named tuples, flattened to their leaves and built again.
 
-In: any Python structure. Out: a list of leaves and a hashable description. Knows nothing of tensors.
+In: any Python structure. Out: a list of leaves and a hashable description. Knows nothing of
+tensors.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
     return leaves, _visit(tree, leaves)
 
 
-# Not a function inside `flatten`: one that calls itself is a cycle, which would keep the leaves alive.
+# Not a function inside `flatten`: one that calls itself is a cycle, and would keep leaves alive.
 def _visit(node: Any, leaves: list[Any]) -> TreeDef:
     if node is None:
         return _NONE

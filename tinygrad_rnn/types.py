@@ -6,7 +6,7 @@ In: Python and NumPy descriptions. Out: interned `Type` objects. Knows nothing o
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,7 +22,9 @@ class DType:
     ('f32', 'int64')
     """
 
-    __slots__ = ("is_bool", "is_float", "is_integer", "itemsize", "kind", "name", "np", "rank", "short")
+    __slots__ = (
+        "is_bool", "is_float", "is_integer", "itemsize", "kind", "name", "np", "rank", "short",
+    )  # fmt: skip
 
     def __init__(self, name: str, short: str, kind: str, rank: int):
         self.name, self.short, self.kind, self.rank = name, short, kind, rank
@@ -49,11 +51,15 @@ class DType:
 
 
 bool_ = DType("bool", "bool", "b", 0)
-int8, int16, int32, int64 = (DType(f"int{n}", f"i{n}", "i", k) for k, n in enumerate((8, 16, 32, 64)))
+int8, int16, int32, int64 = (
+    DType(f"int{n}", f"i{n}", "i", k) for k, n in enumerate((8, 16, 32, 64))
+)
 uint8, uint16, uint32, uint64 = (
     DType(f"uint{n}", f"u{n}", "u", k) for k, n in enumerate((8, 16, 32, 64))
 )
-float16, float32, float64 = (DType(f"float{n}", f"f{n}", "f", k) for k, n in enumerate((16, 32, 64)))
+float16, float32, float64 = (
+    DType(f"float{n}", f"f{n}", "f", k) for k, n in enumerate((16, 32, 64))
+)
 
 DTYPES: tuple[DType, ...] = (
     bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, float32, float64,
@@ -74,7 +80,9 @@ def set_default_dtype(dtype: Any) -> None:
     global _default_float
     new = as_dtype(dtype)
     if not new.is_float:
-        raise DTypeError(f"set_default_dtype: got {new}, expected a floating dtype such as float32.")
+        raise DTypeError(
+            f"set_default_dtype: got {new}, expected a floating dtype such as float32."
+        )
     _default_float = new
 
 
@@ -133,7 +141,9 @@ class Type:
     __slots__ = ("__weakref__", "dtype", "shape")
     shape: Shape
     dtype: DType
-    _interned: weakref.WeakValueDictionary[tuple[Shape, DType], Type] = weakref.WeakValueDictionary()
+    _interned: ClassVar[weakref.WeakValueDictionary[tuple[Shape, DType], Type]] = (
+        weakref.WeakValueDictionary()
+    )
 
     def __new__(cls, shape: Shape, dtype: DType) -> Type:
         key = (shape, dtype)
@@ -187,7 +197,9 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
         for axis, n in enumerate(shape, ndim - len(shape)):
             if n != 1:
                 if out[axis] not in (1, n):
-                    raise ShapeError(f"shapes {', '.join(map(str, shapes))} do not broadcast together.")
+                    raise ShapeError(
+                        f"shapes {', '.join(map(str, shapes))} do not broadcast together."
+                    )
                 out[axis] = n
     return tuple(out)
 

@@ -1,7 +1,7 @@
 """Batching: a graph evaluated for many inputs at once, by one rule per primitive.
 
-In: a Graph, tensors, and which of them carry a leading axis. Out: tensors. Gives `vmap`, and is what
-fission uses to move work out of a loop.
+In: a Graph, tensors, and which of them carry a leading axis. Out: tensors. Gives `vmap`, and is
+what fission uses to move work out of a loop.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
     in_axes: 0 (or another axis) for every argument, or a sequence with None for arguments that all
     examples share.
 
-    >>> vmap(lambda a, b: (a * b).sum(), in_axes=(0, None))(tensor([[1.0, 2], [3, 4]]), tensor([1.0, 10])).tolist()
+    >>> dots = vmap(lambda a, b: (a * b).sum(), in_axes=(0, None))
+    >>> dots(tensor([[1.0, 2], [3, 4]]), tensor([1.0, 10])).tolist()
     [21.0, 43.0]
     """
 
@@ -104,7 +105,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
                 flags.append(axis is not None)
         if len(sizes) != 1:
             raise ShapeError(
-                f"vmap: mapped arguments have {sorted(sizes) or 'no'} rows; expected one common number."
+                f"vmap: mapped arguments have {sorted(sizes) or 'no'} rows; expected one common "
+                "number."
             )
         size = sizes.pop()
         row_types = [t.type.with_shape(t.shape[1:]) if b else t.type for t, b in zip(leaves, flags)]
@@ -115,10 +117,14 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
             outputs, treedef = flatten(out)
             for y in outputs:
                 if not isinstance(y, Tensor):
-                    raise DTypeError(f"vmap: the function returned a {type(y).__name__}, expected tensors.")
+                    raise DTypeError(
+                        f"vmap: the function returned a {type(y).__name__}, expected tensors."
+                    )
             graph = tracer.finish([tracer.lift(y._value, y) for y in outputs])
         captured = [c.handle for c in tracer.captures.values()]
-        results = batch_graph(graph, size, [*leaves, *captured], [*flags, *(False,) * len(captured)])
+        results = batch_graph(
+            graph, size, [*leaves, *captured], [*flags, *(False,) * len(captured)]
+        )
         return unflatten(treedef, results)
 
     return wrapped

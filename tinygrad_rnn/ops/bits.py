@@ -1,7 +1,7 @@
 """Counter-based random bits: the same on every backend, a function of (seed, stream, step) only.
 
-Philox4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-SC 2011.
+Philox4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2,
+3", SC 2011.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class RandomBits(Primitive, name="random_bits"):
     def batch(cls, size: int, args: Any, batched: Any, *, shape: Shape) -> Any:
         from .movement import narrow, reshape
 
-        rows = [bind(cls, reshape(narrow(args[0], 0, i, i + 1), (4,)), shape=shape) for i in range(size)]
+        rows = [
+            bind(cls, reshape(narrow(args[0], 0, i, i + 1), (4,)), shape=shape) for i in range(size)
+        ]
         concat = [reshape(r, (1, *shape)) for r in rows]
         from .movement import Concat
 

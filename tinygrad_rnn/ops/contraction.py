@@ -1,8 +1,8 @@
 """The contraction primitive: einsum of two operands. matmul, einsum, tensordot are built on it.
 
 `a`, `b`, `out` are the axis labels (small integers) of the operands and of the result. Every label
-occurs at most once in each; a label of an operand that is not in the result is summed and must be in
-both operands; a label in both operands and the result is a batch axis.
+occurs at most once in each; a label of an operand that is not in the result is summed and must be
+in both operands; a label in both operands and the result is a batch axis.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def _einsum(x: Any, y: Any, a: Labels, b: Labels, out: Labels) -> Any:
 def _sample(a: Labels, b: Labels, out: Labels) -> Sample:
     sizes = (3, 4, 2, 5, 1, 0)
     return Sample(
-        (Arg(tuple(sizes[i] for i in a)), Arg(tuple(sizes[i] for i in b))), {"a": a, "b": b, "out": out}
+        (Arg(tuple(sizes[i] for i in a)), Arg(tuple(sizes[i] for i in b))),
+        {"a": a, "b": b, "out": out},
     )
 
 
@@ -66,7 +67,9 @@ class Contract(Primitive, name="contract"):
                 raise ShapeError(f"contract: labels {labels} do not fit {t}.")
             for label, n in zip(labels, t.shape):
                 if sizes.setdefault(label, n) != n:
-                    raise ShapeError(f"contract: {x} {a} and {y} {b} differ on the axis labelled {label}.")
+                    raise ShapeError(
+                        f"contract: {x} {a} and {y} {b} differ on the axis labelled {label}."
+                    )
         lost = (set(a) ^ set(b)) - set(out)
         if lost or set(out) - set(sizes) or len(set(out)) != len(out):
             raise ShapeError(f"contract: {a}, {b} -> {out} is not a contraction of two operands.")
@@ -80,7 +83,7 @@ class Contract(Primitive, name="contract"):
 
 
 def contract(x: Tensor, y: Tensor, a: Labels, b: Labels, out: Labels) -> Tensor:
-    """The contraction with labels renumbered in order of appearance, so that equal ones look equal."""
+    """The contraction with labels renumbered in order of appearance: equal ones look equal."""
     number: dict[int, int] = {}
     for label in (*a, *b):
         number.setdefault(label, len(number))

@@ -138,10 +138,13 @@ def _host(data: Any, dtype: Any) -> np.ndarray:
     try:
         host = np.asarray(data)
     except ValueError as error:
-        raise ArgumentError(f"tensor: the nested lists are ragged ({error}); pad them first.") from None
+        raise ArgumentError(
+            f"tensor: the nested lists are ragged ({error}); pad them first."
+        ) from None
     if host.dtype.kind not in "biuf":
         raise DTypeError(
-            f"tensor: cannot make a tensor from {type(data).__name__} with NumPy dtype {host.dtype}; "
+            f"tensor: cannot make a tensor from {type(data).__name__} with NumPy dtype "
+            f"{host.dtype}; "
             "expected numbers or booleans."
         )
     if dtype is not None:

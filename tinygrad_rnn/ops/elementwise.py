@@ -21,7 +21,10 @@ def unary(low: float = -2.0, high: float = 2.0, dtype: str | None = None) -> tup
 
 
 def binary(
-    low: float = -2.0, high: float = 2.0, dtype: str | None = None, second: tuple[float, float] | None = None
+    low: float = -2.0,
+    high: float = 2.0,
+    dtype: str | None = None,
+    second: tuple[float, float] | None = None,
 ) -> tuple[Sample, ...]:
     low2, high2 = second or (low, high)
     pairs = (((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1, 4), (3, 1)), ((), (5,)), ((2, 0), (1,)))
@@ -221,7 +224,10 @@ class Maximum(Binary, name="maximum"):
 
     kinds = "iuf"
     reference = np.maximum
-    samples = (Sample((Arg((3, 4), 0.6, 2), Arg((4,), -2, 0.5))), Sample((Arg((3,), -2, 0), Arg((2, 3), 0.1, 2))))
+    samples = (
+        Sample((Arg((3, 4), 0.6, 2), Arg((4,), -2, 0.5))),
+        Sample((Arg((3,), -2, 0), Arg((2, 3), 0.1, 2))),
+    )
     vjp = (lambda g, y, a, b: _share(g, a, b), lambda g, y, a, b: _share(g, b, a))
 
 
@@ -509,7 +515,12 @@ class Cast(Primitive, name="cast"):
     reference = staticmethod(lambda x, dtype: _cast(x, dtype))
     samples = tuple(
         Sample((Arg((3, 2), 0, 9, a),), {"dtype": b})
-        for a, b in (("float32", float64), ("float64", float32), ("int64", float32), ("float32", int64))
+        for a, b in (
+            ("float32", float64),
+            ("float64", float32),
+            ("int64", float32),
+            ("float32", int64),
+        )
     )
     vjp = (lambda g, y, x, dtype: bind(Cast, g, dtype=x.dtype) if x.dtype.is_float else None,)  # type: ignore[return-value]
 

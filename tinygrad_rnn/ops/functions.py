@@ -1,5 +1,7 @@
-"""Elementwise functions on tensors, arrays and Python numbers: promotion, then one primitive or a
-few. Operands broadcast; Python numbers take the dtype of their partner; floats win over integers."""
+"""Elementwise functions on tensors, arrays and Python numbers: promotion, then primitives.
+
+Operands broadcast; Python numbers take the dtype of their partner; floats win over integers.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ from . import elementwise as e
 
 def _binary(op: type[Primitive], a: Any, b: Any) -> Tensor:
     # the common case first: two tensors of one dtype
-    if isinstance(a, Tensor) and isinstance(b, Tensor) and a._value.type.dtype is b._value.type.dtype:
+    if (
+        isinstance(a, Tensor)
+        and isinstance(b, Tensor)
+        and a._value.type.dtype is b._value.type.dtype
+    ):
         return apply_two(op, a, b)
     return apply_two(op, *operands(op.name, a, b))
 
@@ -117,7 +123,12 @@ def power(a: Any, b: Any) -> Tensor:
             return a * a if b == 2 else a * a * a
         if a.dtype.is_float and b in (0.5, -1):
             return sqrt(a) if b == 0.5 else 1 / a
-    if isinstance(b, Tensor) or not is_scalar(b) or b >= 0 or (isinstance(a, Tensor) and a.dtype.is_float):
+    if (
+        isinstance(b, Tensor)
+        or not is_scalar(b)
+        or b >= 0
+        or (isinstance(a, Tensor) and a.dtype.is_float)
+    ):
         return _binary(e.Pow, a, b)
     raise ArgumentError(f"pow: integers to the negative power {b}; cast the base to a float first.")
 
@@ -177,7 +188,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where the condition holds, else b; what is not chosen influences neither value nor gradient.
+    """a where the condition holds, else b; the other influences neither value nor gradient.
 
     >>> from tinygrad_rnn import tensor
     >>> where(tensor([True, False]), 1.0, tensor([5.0, 6.0])).tolist()

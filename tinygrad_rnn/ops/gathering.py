@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..primitive import Arg, Primitive, Sample, bind
 from ..tensor import Tensor
-from ..types import Shape, Type
+from ..types import Type
 from .creation import Iota
 from .movement import broadcast_to, moveaxis, reshape, transpose
 
@@ -41,7 +41,7 @@ def _scatter_add(updates: Any, indices: Any, axis: int, size: int) -> Any:
 
 
 class Take(Primitive, name="take"):
-    """x[..., indices, ...]: the indexed axis is replaced by the axes of `indices` (non-negative)."""
+    """x[..., indices, ...]: the axes of `indices` (non-negative) replace the indexed one."""
 
     reference = staticmethod(_take)
     samples = (
@@ -105,7 +105,12 @@ class ScatterAdd(Primitive, name="scatter_add"):
             u = broadcast_to(u, (size, *u.shape))
         rank = i.ndim - 1
         # indices' axes (now at axis+1 …) right after the batch axis, then one flat scatter
-        order = (0, *range(axis + 1, axis + 1 + rank), *range(1, axis + 1), *range(axis + 1 + rank, u.ndim))
+        order = (
+            0,
+            *range(axis + 1, axis + 1 + rank),
+            *range(1, axis + 1),
+            *range(axis + 1 + rank, u.ndim),
+        )
         flat = bind(cls, transpose(u, order), i + _offsets(size, n, i), axis=0, size=size * n)
         return moveaxis(reshape(flat, (size, n, *flat.shape[1:])), 1, axis + 1)
 

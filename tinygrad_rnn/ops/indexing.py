@@ -106,7 +106,9 @@ def _check_range(i: Tensor, n: int) -> None:
         return
     host = i.detach().numpy()
     if host.size and (host.min() < -n or host.max() >= n):
-        raise IndexRangeError(f"indices {i.type} reach from {host.min()} to {host.max()}, the axis has size {n}.")
+        raise IndexRangeError(
+            f"indices {i.type} reach from {host.min()} to {host.max()}, the axis has size {n}."
+        )
 
 
 # --- x[index] ------------------------------------------------------------------------------------
@@ -129,7 +131,9 @@ def setitem(x: Tensor, index: Any, new: Any) -> None:
         value = m.broadcast_to(value, picked.shape)
     except ShapeError:
         if value.size != picked.size or value.ndim <= picked.ndim:
-            raise ShapeError(f"cannot put {value.type} into {picked.type.with_dtype(x.dtype)}.") from None
+            raise ShapeError(
+                f"cannot put {value.type} into {picked.type.with_dtype(x.dtype)}."
+            ) from None
         value = m.reshape(value, picked.shape)
     ones = ones_like(picked)
     if plan.arrays and state.tracer is not None:
@@ -199,7 +203,8 @@ class _Plan:
             elif isinstance(i, Tensor | _MaskAxis):
                 if isinstance(i, _MaskAxis) and i.size != n:
                     raise IndexRangeError(
-                        f"a boolean mask has {i.size} elements where axis {axis} of {x.type} has {n}."
+                        f"a boolean mask has {i.size} elements where axis {axis} of {x.type} "
+                        f"has {n}."
                     )
                 self._range(0, n, 1)
                 self.arrays.append((place, i.indices if isinstance(i, _MaskAxis) else i))
@@ -223,8 +228,8 @@ class _Plan:
             k = i.__index__()
         except AttributeError:
             raise DTypeError(
-                f"a tensor cannot be indexed with {type(i).__name__}; expected integers, slices, None, "
-                "'...', integer tensors or boolean masks."
+                f"a tensor cannot be indexed with {type(i).__name__}; expected integers, slices, "
+                "None, '...', integer tensors or boolean masks."
             ) from None
         if not -n <= k < n:
             raise IndexRangeError(f"index {k} is out of range for axis {axis} of {x.type}.")
@@ -250,12 +255,16 @@ class _Plan:
             if isinstance(item, list) and t.size == 0:
                 t = astype(t, int64)
             if t.dtype.is_bool and not t.ndim:
-                raise DTypeError("a tensor cannot be indexed with a single boolean; use where(...).")
+                raise DTypeError(
+                    "a tensor cannot be indexed with a single boolean; use where(...)."
+                )
             if t.dtype.is_bool:
                 chosen = np.nonzero(t.detach().numpy())
                 return [_MaskAxis(from_host(k, x.backend), n) for k, n in zip(chosen, t.shape)]
             if not t.dtype.is_integer:
-                raise DTypeError(f"a tensor cannot be indexed with {t.type}; expected integers or booleans.")
+                raise DTypeError(
+                    f"a tensor cannot be indexed with {t.type}; expected integers or booleans."
+                )
             return [t]
         if isinstance(item, bool | np.bool_):
             raise DTypeError("a tensor cannot be indexed with a single boolean; use where(...).")
@@ -271,7 +280,11 @@ class _Plan:
 
     def basic(self, x: Tensor) -> Tensor:
         full = tuple(zip(self.start, self.stop, self.step)) != tuple((0, n, 1) for n in x.shape)
-        out = bind(m.Slice, x, start=tuple(self.start), stop=tuple(self.stop), step=tuple(self.step)) if full else x
+        out = (
+            bind(m.Slice, x, start=tuple(self.start), stop=tuple(self.stop), step=tuple(self.step))
+            if full
+            else x
+        )
         if self.flips:
             out = bind(m.Flip, out, axes=tuple(self.flips))
         return m.reshape(out, self.out_shape)
@@ -292,11 +305,14 @@ class _Plan:
         return list(self.out_shape[axis : axis + len(self.arrays)])
 
     def last(self) -> Tensor:
-        """Whether no later index is the same, so that it aligns with x[index]: the last one wins."""
+        """Whether no later index is the same, aligned with x[index]: the last one wins."""
         index = self.joined(self.sizes())
         flat = m.reshape(index, (index.size, 1))
         order = bind(Iota, size=index.size, dtype=int64)
-        again = bitwise_and(equal(flat, m.reshape(index, (1, index.size))), less(m.reshape(order, flat.shape), order))
+        again = bitwise_and(
+            equal(flat, m.reshape(index, (1, index.size))),
+            less(m.reshape(order, flat.shape), order),
+        )
         last = equal(bind(Sum, astype(again, int64), axes=(1,)), 0)
         after = len(self.out_shape) - self.arrays[0][0] - len(self.arrays)
         return m.reshape(last, (*index.shape, *(1,) * after))

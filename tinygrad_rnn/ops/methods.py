@@ -14,7 +14,6 @@ from . import elementwise as e
 from . import functions as f
 from . import indexing, products, reductions, shaping
 
-
 Binary = Callable[[Any, Any], Tensor]
 
 
@@ -59,7 +58,9 @@ def _inplace(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor
     def method(self: Tensor, other: Any) -> Tensor:
         new = op(self, other)
         if new.type is not self.type:
-            raise ArgumentError(f"in-place operation: a tensor {self.type} cannot become {new.type}.")
+            raise ArgumentError(
+                f"in-place operation: a tensor {self.type} cannot become {new.type}."
+            )
         self._rebind(new)
         return self
 
@@ -70,17 +71,22 @@ _OPERATORS: dict[str, tuple[type[Primitive] | None, Binary]] = {
     "add": (e.Add, f.add), "sub": (e.Sub, f.subtract), "mul": (e.Mul, f.multiply),
     "truediv": (None, f.divide), "floordiv": (None, f.floor_divide), "mod": (None, f.remainder),
     "pow": (None, f.power), "matmul": (None, products.matmul), "and": (None, f.bitwise_and),
-    "or": (None, f.bitwise_or), "xor": (None, f.bitwise_xor), "lshift": (None, f.bitwise_left_shift),
-    "rshift": (None, f.bitwise_right_shift),
+    "or": (None, f.bitwise_or), "xor": (None, f.bitwise_xor),
+    "lshift": (None, f.bitwise_left_shift), "rshift": (None, f.bitwise_right_shift),
 }  # fmt: skip
 for _name, (_primitive, _general) in _OPERATORS.items():
-    setattr(Tensor, f"__{_name}__", _operator(_primitive, _general) if _primitive else _plain(_general))
     setattr(
-        Tensor, f"__r{_name}__", _reflected_operator(_primitive, _general) if _primitive else _reflected(_general)
+        Tensor, f"__{_name}__", _operator(_primitive, _general) if _primitive else _plain(_general)
+    )
+    setattr(
+        Tensor,
+        f"__r{_name}__",
+        _reflected_operator(_primitive, _general) if _primitive else _reflected(_general),
     )
     setattr(Tensor, f"__i{_name}__", _inplace(_general))
 for _name, _general in {
-    "lt": f.less, "le": f.less_equal, "gt": f.greater, "ge": f.greater_equal, "eq": f.equal, "ne": f.not_equal,
+    "lt": f.less, "le": f.less_equal, "gt": f.greater, "ge": f.greater_equal, "eq": f.equal,
+    "ne": f.not_equal,
 }.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", _plain(_general))
 Tensor.__neg__ = lambda self: f.negative(self)  # type: ignore[method-assign]
@@ -92,16 +98,16 @@ Tensor.__setitem__ = indexing.setitem  # type: ignore[method-assign]
 Tensor.__iter__ = lambda self: iter(shaping.unstack(self))
 
 for _function in (
-    f.abs, f.astype, f.ceil, f.clip, f.cos, f.erf, f.exp, f.expm1, f.floor, f.isfinite, f.isinf, f.isnan, f.log,
-    f.log1p, f.maximum, f.minimum, f.reciprocal, f.relu, f.round, f.rsqrt, f.sigmoid, f.sign, f.sin, f.softplus,
-    f.sqrt, f.square, f.tan, f.tanh,
-    reductions.all, reductions.any, reductions.argmax, reductions.argmin, reductions.cumsum, reductions.log_softmax,
-    reductions.logsumexp, reductions.max, reductions.mean, reductions.min, reductions.norm, reductions.prod,
-    reductions.softmax, reductions.std, reductions.sum, reductions.var,
-    products.dot, products.matmul, indexing.take, indexing.take_along_axis,
-    shaping.broadcast_to, shaping.chunk, shaping.expand_dims, shaping.flatten, shaping.flip, shaping.moveaxis,
-    shaping.pad, shaping.repeat, shaping.roll, shaping.split, shaping.squeeze, shaping.swapaxes, shaping.tile,
-    shaping.unstack,
+    f.abs, f.astype, f.ceil, f.clip, f.cos, f.erf, f.exp, f.expm1, f.floor, f.isfinite, f.isinf,
+    f.isnan, f.log, f.log1p, f.maximum, f.minimum, f.reciprocal, f.relu, f.round, f.rsqrt,
+    f.sigmoid, f.sign, f.sin, f.softplus, f.sqrt, f.square, f.tan, f.tanh, reductions.all,
+    reductions.any, reductions.argmax, reductions.argmin, reductions.cumsum,
+    reductions.log_softmax, reductions.logsumexp, reductions.max, reductions.mean, reductions.min,
+    reductions.norm, reductions.prod, reductions.softmax, reductions.std, reductions.sum,
+    reductions.var, products.dot, products.matmul, indexing.take, indexing.take_along_axis,
+    shaping.broadcast_to, shaping.chunk, shaping.expand_dims, shaping.flatten, shaping.flip,
+    shaping.moveaxis, shaping.pad, shaping.repeat, shaping.roll, shaping.split, shaping.squeeze,
+    shaping.swapaxes, shaping.tile, shaping.unstack,
 ):  # fmt: skip
     setattr(Tensor, _function.__name__, _function)
 Tensor.pow = f.power

@@ -28,7 +28,9 @@ class Reshape(Primitive, name="reshape"):
     def type(x: Type, *, shape: Shape) -> Type:
         out = Type(shape, x.dtype)
         if out.size != x.size:
-            raise ShapeError(f"reshape: {x} has {x.size} elements, the shape {shape} holds {out.size}.")
+            raise ShapeError(
+                f"reshape: {x} has {x.size} elements, the shape {shape} holds {out.size}."
+            )
         return out
 
     @classmethod
@@ -112,14 +114,18 @@ def _slices(start: Shape, stop: Shape, step: Shape) -> tuple[slice, ...]:
 def _unslice(g: Tensor, shape: Shape, start: Shape, step: Shape) -> Tensor:
     reach = tuple([a + (m - 1) * s + 1 if m else a for a, m, s in zip(start, g.shape, step)])
     high = tuple([n - r for n, r in zip(shape, reach)])
-    out: Tensor = bind(Pad, g, low=start, high=high, interior=tuple([s - 1 for s in step]), value=0.0)
+    out: Tensor = bind(
+        Pad, g, low=start, high=high, interior=tuple([s - 1 for s in step]), value=0.0
+    )
     return out
 
 
 class Pad(Primitive, name="pad"):
     """`value` around the array (low, high) and between its elements (interior)."""
 
-    reference = staticmethod(lambda x, low, high, interior, value: _pad(x, low, high, interior, value))
+    reference = staticmethod(
+        lambda x, low, high, interior, value: _pad(x, low, high, interior, value)
+    )
     samples = (
         _one((3, 2), low=(1, 0), high=(0, 2), interior=(0, 1), value=0.0),
         _one((0,), low=(2,), high=(1,), interior=(2,), value=1.5),
@@ -131,7 +137,9 @@ class Pad(Primitive, name="pad"):
         shape = []
         for n, a, b, k in zip(x.shape, low, high, interior, strict=True):
             if min(a, b, k) < 0:
-                raise ArgumentError(f"pad: widths must not be negative, got {low}, {high}, {interior}.")
+                raise ArgumentError(
+                    f"pad: widths must not be negative, got {low}, {high}, {interior}."
+                )
             shape.append(a + b + n + max(n - 1, 0) * k)
         return Type(tuple(shape), x.dtype)
 
@@ -151,7 +159,12 @@ def _pad(x: Any, low: Shape, high: Shape, interior: Shape, value: float) -> Any:
 
 
 def _inside(shape: Shape, low: Shape, interior: Shape) -> tuple[slice, ...]:
-    return tuple([slice(a, a + (n - 1) * (k + 1) + 1 if n else a, k + 1) for n, a, k in zip(shape, low, interior)])
+    return tuple(
+        [
+            slice(a, a + (n - 1) * (k + 1) + 1 if n else a, k + 1)
+            for n, a, k in zip(shape, low, interior)
+        ]
+    )
 
 
 def _unpad(g: Tensor, shape: Shape, low: Shape, interior: Shape) -> Tensor:
@@ -186,7 +199,8 @@ class Concat(Primitive, name="concat"):
             if not same or x.dtype is not first.dtype:
                 given = ", ".join(map(str, xs))
                 raise ShapeError(
-                    f"concat: operands {given} must have one dtype and agree on every axis but {axis}."
+                    f"concat: operands {given} must have one dtype and agree on every axis "
+                    f"but {axis}."
                 )
         n = sum(x.shape[axis] for x in xs)
         return Type((*first.shape[:axis], n, *first.shape[axis + 1 :]), first.dtype)
@@ -202,7 +216,9 @@ class Concat(Primitive, name="concat"):
 
     @classmethod
     def batch(cls, size: int, args: Any, batched: Any, *, axis: int) -> Any:
-        full = [a if b else bind(BroadcastTo, a, shape=(size, *a.shape)) for a, b in zip(args, batched)]
+        full = [
+            a if b else bind(BroadcastTo, a, shape=(size, *a.shape)) for a, b in zip(args, batched)
+        ]
         return bind(cls, *full, axis=axis + 1)
 
 

@@ -33,13 +33,15 @@ def matmul(a: Any, b: Any) -> Tensor:
     """
     x, y = _pair("matmul", a, b)
     if not x.ndim or not y.ndim:
-        raise ShapeError(f"matmul: {x.type} @ {y.type}: operands need at least one axis; use * instead.")
+        raise ShapeError(
+            f"matmul: {x.type} @ {y.type}: operands need at least one axis; use * instead."
+        )
     inner = y.shape[0] if y.ndim == 1 else y.shape[-2]
     if x.shape[-1] != inner:
         raise ShapeError(
-            f"matmul: {x.type} @ {y.type}: the last axis of the left operand ({x.shape[-1]}) must equal the "
-            f"{'only' if y.ndim == 1 else 'second-last'} axis of the right one ({inner}); "
-            "transpose one of them (.mT)?"
+            f"matmul: {x.type} @ {y.type}: the last axis of the left operand ({x.shape[-1]}) must "
+            f"equal the {'only' if y.ndim == 1 else 'second-last'} axis of the right one "
+            f"({inner}); transpose one of them (.mT)?"
         )
     if x.ndim == 2 and y.ndim == 2:
         return bind(Contract, x, y, a=(0, 1), b=(1, 2), out=(0, 2))  # type: ignore[no-any-return]
@@ -51,7 +53,9 @@ def _batched(x: Tensor, y: Tensor) -> Tensor:
     try:
         lead = broadcast_shapes(lead_x, lead_y)
     except ShapeError:
-        raise ShapeError(f"matmul: leading axes of {x.type} and {y.type} do not broadcast.") from None
+        raise ShapeError(
+            f"matmul: leading axes of {x.type} and {y.type} do not broadcast."
+        ) from None
     n = len(lead)
     row, col, mid = n, n + 1, n + 2
 
@@ -107,11 +111,15 @@ def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int]] = 2) -> Tensor
         left = tuple(normalize_axis(i, x.ndim, "tensordot") for i in axes[0])
         right = tuple(normalize_axis(i, y.ndim, "tensordot") for i in axes[1])
     if [x.shape[i] for i in left] != [y.shape[i] for i in right]:
-        raise ShapeError(f"tensordot: axes {left} of {x.type} and {right} of {y.type} differ in size.")
+        raise ShapeError(
+            f"tensordot: axes {left} of {x.type} and {right} of {y.type} differ in size."
+        )
     a_labels = tuple(range(x.ndim))
     pairs = dict(zip(right, left))
     b_labels = tuple(pairs[i] if i in pairs else x.ndim + i for i in range(y.ndim))
-    out = tuple(i for i in a_labels if i not in left) + tuple(x.ndim + i for i in range(y.ndim) if i not in pairs)
+    out = tuple(i for i in a_labels if i not in left) + tuple(
+        x.ndim + i for i in range(y.ndim) if i not in pairs
+    )
     return contract(x, y, a_labels, b_labels, out)
 
 
@@ -133,7 +141,9 @@ def einsum(spec: str, *xs: Any) -> Tensor:
     for t, n in pairs:
         for letter, size in zip(n, t.shape):
             if sizes.setdefault(letter, size) != size:
-                raise ShapeError(f"einsum '{spec}': axis '{letter}' has sizes {sizes[letter]} and {size}.")
+                raise ShapeError(
+                    f"einsum '{spec}': axis '{letter}' has sizes {sizes[letter]} and {size}."
+                )
     while len(pairs) > 1:
         (x, a), (y, b), *rest = pairs
         later = set(out).union(*[n for _, n in rest])
@@ -142,7 +152,11 @@ def einsum(spec: str, *xs: Any) -> Tensor:
         merged = [c for c in dict.fromkeys((*a, *b)) if c in later]
         number = {c: i for i, c in enumerate(dict.fromkeys((*a, *b)))}
         made = contract(
-            x, y, tuple(number[c] for c in a), tuple(number[c] for c in b), tuple(number[c] for c in merged)
+            x,
+            y,
+            tuple(number[c] for c in a),
+            tuple(number[c] for c in b),
+            tuple(number[c] for c in merged),
         )
         pairs = [(made, merged), *rest]
     t, n = _sum_out(*pairs[0], set(out))
@@ -162,7 +176,9 @@ def _single(t: Tensor, names: list[str], spec: str) -> tuple[Tensor, list[str]]:
         while names.count(c) > 1:
             i, j = [k for k, d in enumerate(names) if d == c][:2]
             if t.shape[i] != t.shape[j]:
-                raise ShapeError(f"einsum '{spec}': axis '{c}' has sizes {t.shape[i]} and {t.shape[j]}.")
+                raise ShapeError(
+                    f"einsum '{spec}': axis '{c}' has sizes {t.shape[i]} and {t.shape[j]}."
+                )
             t, names = _diagonal(t, i, j), [d for k, d in enumerate(names) if k != j]
     return t, names
 
@@ -175,7 +191,7 @@ def _diagonal(t: Tensor, i: int, j: int) -> Tensor:
     rest = flat.shape[2:]
     flat = reshape(flat, (n * n, *rest))
     step = n + 1
-    picked = flat[:: step] if n else reshape(flat, (0, *rest))
+    picked = flat[::step] if n else reshape(flat, (0, *rest))
     back = [*range(1, i + 1), 0, *range(i + 1, len(rest) + 1)]
     return transpose(picked, tuple(back))
 
@@ -185,7 +201,9 @@ def _parse(spec: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]
     terms = left.split(",")
     if len(terms) != len(ranks):
         raise ArgumentError(f"einsum '{spec}' names {len(terms)} operands, got {len(ranks)}.")
-    width = max((r - len(t.replace("...", "")) for t, r in zip(terms, ranks) if "..." in t), default=0)
+    width = max(
+        (r - len(t.replace("...", "")) for t, r in zip(terms, ranks) if "..." in t), default=0
+    )
 
     def expand(term: str, rank: int | None) -> list[str]:
         head, dots, tail = term.partition("...")
@@ -202,10 +220,14 @@ def _parse(spec: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]
         out = expand(right, None)
     else:
         dotted = [c for c in dict.fromkeys(every) if c.startswith("...")]
-        out = sorted(dotted) + sorted(c for c in set(every) if every.count(c) == 1 and c not in dotted)
+        out = sorted(dotted) + sorted(
+            c for c in set(every) if every.count(c) == 1 and c not in dotted
+        )
     unknown = [c for c in out if c not in every]
     if unknown or len(set(out)) != len(out):
-        raise ArgumentError(f"einsum '{spec}': the result must name axes of the operands, each once.")
+        raise ArgumentError(
+            f"einsum '{spec}': the result must name axes of the operands, each once."
+        )
     return names, out
 
 
@@ -213,11 +235,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias: x [..., I], weight [J, I], bias [J] -> [..., J] (PyTorch's layout)."""
     if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
-            f"linear: input {x.type} and weight {weight.type} do not fit; the last axis of the input must "
-            "equal the last axis of the weight [out_features, in_features]."
+            f"linear: input {x.type} and weight {weight.type} do not fit; the last axis of the "
+            "input must equal the last axis of the weight [out_features, in_features]."
         )
     lead = tuple(range(x.ndim - 1))
     i, j = x.ndim - 1, x.ndim
     y = contract(x, weight, (*lead, i), (j, i), (*lead, j))
     return y if bias is None else y + bias
-

@@ -55,7 +55,12 @@ class Sum(Reduction, name="sum"):
     """Sum over axes; half precision is summed in float32."""
 
     reference = staticmethod(_sum)
-    samples = (_one((3, 4), axes=(0,)), _one((2, 3, 4), axes=(0, 2)), _one((0, 3), axes=(0,)), _one((), axes=()))
+    samples = (
+        _one((3, 4), axes=(0,)),
+        _one((2, 3, 4), axes=(0, 2)),
+        _one((0, 3), axes=(0,)),
+        _one((), axes=()),
+    )
     vjp = (lambda g, y, x, axes: spread(g, x, axes),)
 
 

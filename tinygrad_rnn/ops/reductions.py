@@ -162,7 +162,11 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     total = _reduce(r.Sum, exp(t - top), axis, True)
     total = where(total == 0, -math.inf, log(_one_for_zero(total)) + top)
     axes = normalize_axes(axis, t.ndim, "logsumexp")
-    return total if keepdims else reshape(total, tuple([n for i, n in enumerate(t.shape) if i not in axes]))
+    return (
+        total
+        if keepdims
+        else reshape(total, tuple([n for i, n in enumerate(t.shape) if i not in axes]))
+    )
 
 
 def _shift(t: Tensor, axis: Any) -> Tensor:
@@ -175,7 +179,7 @@ def _shift(t: Tensor, axis: Any) -> Tensor:
 
 
 def _one_for_zero(total: Tensor) -> Tensor:
-    """Sums of which nothing is left (every element was -inf) as 1, so that gradients there are 0."""
+    """Sums of which nothing is left (each element was -inf) as 1, so that gradients there are 0."""
     return where(total == 0, 1.0, total)
 
 
@@ -204,5 +208,3 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     squares = _reduce(r.Sum, t * t, axis, keepdims)
     zero = squares == 0
     return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
-
-

@@ -63,7 +63,9 @@ def moveaxis(x: Any, source: int, destination: int) -> Tensor:
     """One axis moved to another place."""
     t = as_tensor("moveaxis", x)
     return m.moveaxis(
-        t, normalize_axis(source, t.ndim, "moveaxis"), normalize_axis(destination, t.ndim, "moveaxis")
+        t,
+        normalize_axis(source, t.ndim, "moveaxis"),
+        normalize_axis(destination, t.ndim, "moveaxis"),
     )
 
 
@@ -161,12 +163,16 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor,
     n = t.shape[a]
     if isinstance(sections, int):
         if sections < 1 or n % sections:
-            raise ShapeError(f"split: axis {axis} of {t.type} does not divide into {sections} equal parts.")
+            raise ShapeError(
+                f"split: axis {axis} of {t.type} does not divide into {sections} equal parts."
+            )
         sizes: Sequence[int] = [n // sections] * sections
     else:
         sizes = as_shape(list(sections), "split")
     if builtins.sum(sizes) != n:
-        raise ShapeError(f"split: sizes {list(sizes)} do not add up to {n}, axis {axis} of {t.type}.")
+        raise ShapeError(
+            f"split: sizes {list(sizes)} do not add up to {n}, axis {axis} of {t.type}."
+        )
     parts, at = [], 0
     for size in sizes:
         parts.append(m.narrow(t, a, at, at + size))

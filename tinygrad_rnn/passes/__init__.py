@@ -1,4 +1,4 @@
-"""Passes: graph -> graph, the same meaning, less work. Every graph that is compiled runs through them."""
+"""Passes: graph -> graph, the same meaning, less work. What is compiled runs through them."""
 
 from ..backend import pipeline
 from .fission import fission

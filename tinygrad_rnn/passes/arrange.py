@@ -72,7 +72,13 @@ def _read_in_slices(body: Graph, name: str, core: set[Var]) -> set[Var]:
             continue  # an output of the body reads it too
         ends: list[Var] | None = []
         for n in inside:
-            more = [n.output] if n.op.name == "slice" else slices.get(n.output) if n.op.name == name else None
+            more = (
+                [n.output]
+                if n.op.name == "slice"
+                else slices.get(n.output)
+                if n.op.name == name
+                else None
+            )
             ends = None if ends is None or more is None else ends + more
         if ends is not None:
             slices[node.output] = ends
@@ -181,7 +187,9 @@ class _Sums:
         operands = [tensor_of(v) for v in product.inputs]
         for k in (0, 1):
             if label in labels[k] and label not in labels[1 - k] and self._bits(operands[k]) == 0:
-                operands[k] = narrow(operands[k], labels[k].index(label), start[axes[0]], stop[axes[0]])
+                operands[k] = narrow(
+                    operands[k], labels[k].index(label), start[axes[0]], stop[axes[0]]
+                )
                 return [contract(*operands, *labels, product.attrs["out"])]
         return None
 
@@ -269,7 +277,9 @@ def _join_sum(terms: list[Tensor], bits_of: object) -> list[Tensor]:
         order = (k, *[label for label in ps[0].out if label in ps[0].b])
         fixed = [transpose(p.fixed, tuple(p.b.index(label) for label in order)) for p in ps]
         moving = bind(Concat, *[p.moving for p in ps], axis=ps[0].a.index(k))
-        merged[members[0]] = contract(moving, bind(Concat, *fixed, axis=0), ps[0].a, order, ps[0].out)
+        merged[members[0]] = contract(
+            moving, bind(Concat, *fixed, axis=0), ps[0].a, order, ps[0].out
+        )
         gone.update(members[1:])
     return [merged.get(i, t) for i, t in enumerate(terms) if i not in gone]
 

@@ -1,4 +1,4 @@
-"""Fission: what a loop need not do step by step is done before it or after it, for all steps at once.
+"""Fission: what a loop need not do step by step is done before or after it, for all steps.
 
 In: a Graph with scans. Out: a Graph whose loops hold only what is recurrent.
 
@@ -7,10 +7,11 @@ In: a Graph with scans. Out: a Graph whose loops hold only what is recurrent.
 | invariant | consts alone | before the loop, once |
 | input-only | consts and xs | before the loop, batched over T, if it contains a product |
 | recurrent | on a path carry -> carry | stays |
-| output-only | the carry, reaches only ys | after the loop, batched over T, if it contains a product |
+| output-only | the carry, reaches only ys | after the loop, batched over T, likewise |
 | accumulator | c' = c + f, c read nowhere else | one contraction over T after the loop |
 
-Elementwise work alone never moves: it would only cost memory. Everything is decided by reachability.
+Elementwise work alone never moves: it would only cost memory. Everything is decided by
+reachability.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..primitive import bind
 from ..tensor import Tensor
 from ..vectorize import batch_nodes, lead
 from .arrange import arrange
-from .classes import CARRY, X, Classes
+from .classes import CARRY, Classes, X
 from .prune import prune
 from .rewriting import has_product, perform, producer, rebuild
 from .simplify import simplify
@@ -131,7 +132,9 @@ class Split:
         """How to make the sum of `v` over all steps outside the loop; None if it should not be."""
         c = self.classes
         if c.mask[v] == 0:
-            return lambda: self.value(v) * float(self.T) if v.type.dtype.is_float else self.value(v) * self.T
+            return lambda: (
+                self.value(v) * float(self.T) if v.type.dtype.is_float else self.value(v) * self.T
+            )
         node = c.producer.get(v)
         if node is None:
             return self._sum_of(v) if v in self.batched else None
@@ -185,9 +188,13 @@ class Split:
         c, body, attrs = self.classes, self.body, self.attrs
         defined = {v for node in nodes for v in node.outputs} | {c.carry_in[i] for i in kept}
         outputs = [body.outputs[i] for i in kept]
-        shown = dict.fromkeys(v for v in body.outputs[self.n_carry : attrs["shown"]] if not self.outside(v))
+        shown = dict.fromkeys(
+            v for v in body.outputs[self.n_carry : attrs["shown"]] if not self.outside(v)
+        )
         shown |= {v: None for v in self.needed if v not in self.ys}
-        rest = dict.fromkeys(v for v in body.outputs[self.n_carry :] if not self.outside(v) and v not in shown)
+        rest = dict.fromkeys(
+            v for v in body.outputs[self.n_carry :] if not self.outside(v) and v not in shown
+        )
         stacks = [*shown, *rest]
         if not outputs and not stacks:
             return []
@@ -215,7 +222,7 @@ def _plus(first: Tensor, total: Tensor) -> Tensor:
     return total if start is not None and start.attrs["value"] == 0 else first + total
 
 
-# --- sums over all steps: linear operations commute with them ----------------------------------------
+# --- sums over all steps: linear operations commute with them -----------------------------------
 
 
 def _add(s: Split, node: Node) -> Thunk | None:
@@ -238,7 +245,9 @@ def _scale(s: Split, node: Node) -> Thunk | None:
             inside = s.total(v)
             if inside is None:
                 return None
-            return lambda: perform(node.op, [inside(), s.value(w)] if k == 0 else [s.value(w), inside()], {})[0]
+            return lambda: perform(
+                node.op, [inside(), s.value(w)] if k == 0 else [s.value(w), inside()], {}
+            )[0]
     return None
 
 
@@ -267,7 +276,11 @@ def _contract(s: Split, node: Node) -> Thunk | None:
             s.later(y if fixed[0] else x)
             inside = s._sum_of(y if fixed[0] else x)
         make = inside
-        return lambda: contract(s.value(x), make(), a, b, out) if fixed[0] else contract(make(), s.value(y), a, b, out)
+        return lambda: (
+            contract(s.value(x), make(), a, b, out)
+            if fixed[0]
+            else contract(make(), s.value(y), a, b, out)
+        )
     s.later(x, y)
     t = max(*a, *b, -1) + 1
     return lambda: contract(s.stacked(x), s.stacked(y), (t, *a), (t, *b), out)
@@ -306,6 +319,7 @@ def _scattered(s: Split, node: Node) -> Thunk | None:
 
 TOTALS: dict[str, Callable[[Split, Node], Thunk | None]] = {
     "add": _add, "neg": _neg, "mul": _scale, "div": _scale, "zdiv": _scale, "contract": _contract,
-    "sum": _summed, "scatter_add": _scattered, "reshape": _moved, "transpose": _moved, "slice": _moved,
-    "pad": _moved, "flip": _moved, "broadcast_to": _moved, "alias": _moved, "concat": _concat,
+    "sum": _summed, "scatter_add": _scattered, "reshape": _moved, "transpose": _moved,
+    "slice": _moved, "pad": _moved, "flip": _moved, "broadcast_to": _moved, "alias": _moved,
+    "concat": _concat,
 }  # fmt: skip

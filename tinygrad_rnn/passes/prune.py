@@ -44,7 +44,9 @@ def _prune_loop(node: Node, live: set[Var]) -> Node:
     xs = [i for i in range(end, len(body.inputs)) if body.inputs[i] in reads]
     order = [*consts, *[n_const + i for i in kept], *xs]
     outputs = [*kept, *ys]
-    new = prune(Graph([body.inputs[i] for i in order], body.nodes, [body.outputs[i] for i in outputs]))
+    new = prune(
+        Graph([body.inputs[i] for i in order], body.nodes, [body.outputs[i] for i in outputs])
+    )
     return Node(
         node.op,
         tuple([node.inputs[i] for i in order]),

@@ -1,8 +1,8 @@
 """What passes share: replaying a graph into a new one, with a say in every node.
 
 In: a Graph and a function that rewrites one application. Out: a Graph in which equal applications
-appear once and dead ones are gone. Nobody differentiates a graph after the passes, so whether a node
-was recorded under `no_grad` no longer matters.
+appear once and dead ones are gone. Nobody differentiates a graph after the passes, so whether a
+node was recorded under `no_grad` no longer matters.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ def simplify(graph: Graph) -> Graph:
 def _rewrite(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
     if isinstance(node.attrs.get("body"), Graph):
         attrs = {**node.attrs, "body": simplify(node.attrs["body"])}
-        return _loop(attrs, node.op, args) if node.op.name == "scan" else perform(node.op, args, attrs)
+        return (
+            _loop(attrs, node.op, args) if node.op.name == "scan" else perform(node.op, args, attrs)
+        )
     folded = _fold(node, args)
     if folded is not None:
         return folded
@@ -168,13 +171,17 @@ def _neighbours(a: Tensor, b: Tensor, axis: int) -> Tensor | None:
         return None
     whole = tensor_of(p.inputs[0])
     stop = q.attrs["stop"]
-    if p.attrs["start"] == (0,) * whole.ndim and stop == whole.shape and set(p.attrs["step"]) == {1}:
+    if (
+        p.attrs["start"] == (0,) * whole.ndim
+        and stop == whole.shape
+        and set(p.attrs["step"]) == {1}
+    ):
         return whole
     out: Tensor = bind(Slice, whole, start=p.attrs["start"], stop=stop, step=p.attrs["step"])
     return out
 
 
-# --- sums of pads: the cotangent of a tensor that was cut into pieces -------------------------------
+# --- sums of pads: the cotangent of a tensor that was cut into pieces -----------------------------
 
 Piece = tuple[int, int, Tensor]  # from, to, what lies there
 
@@ -214,7 +221,7 @@ def _add(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
         return None
     axis = left[0]
     pieces = sorted(left[1] + right[1], key=lambda p: p[:2])
-    if any(p[1] > q[0] for p, q in zip(pieces, pieces[1:])):
+    if any(p[1] > q[0] for p, q in pairwise(pieces)):
         return None
     parts, at, n = [], 0, a.shape[axis]
     for lo, hi, x in [*pieces, (n, n, None)]:
@@ -259,7 +266,10 @@ def _loop(attrs: dict[str, Any], op: Any, args: list[Tensor]) -> Sequence[Tensor
     keep_consts = _distinct(consts, body, args, rename)
     keep_xs = _distinct(list(range(end, len(args))), body, args, rename)
     order = [*keep_consts, *[n_const + i for i in moving], *keep_xs]
-    nodes = [Node(n.op, tuple([rename.get(v, v) for v in n.inputs]), n.attrs, n.outputs) for n in body.nodes]
+    nodes = [
+        Node(n.op, tuple([rename.get(v, v) for v in n.inputs]), n.attrs, n.outputs)
+        for n in body.nodes
+    ]
     renamed = [rename.get(v, v) for v in body.outputs]
     x_of = {body.inputs[i]: args[i] for i in keep_xs}
     stacks: dict[Var, int] = {}
@@ -283,7 +293,9 @@ def _loop(attrs: dict[str, Any], op: Any, args: list[Tensor]) -> Sequence[Tensor
     return [*final, *[x_of[v] if v in x_of else results[stacks[v]] for v in renamed[n_carry:]]]
 
 
-def _distinct(places: list[int], body: Graph, args: list[Tensor], rename: dict[Var, Var]) -> list[int]:
+def _distinct(
+    places: list[int], body: Graph, args: list[Tensor], rename: dict[Var, Var]
+) -> list[int]:
     """The first place of every distinct operand; the body's other inputs are renamed to it."""
     first: dict[Var, int] = {}
     for i in places:
@@ -295,5 +307,6 @@ def _distinct(places: list[int], body: Graph, args: list[Tensor], rename: dict[V
 
 RULES: dict[str, Rule] = {
     "alias": _alias, "cast": _cast, "reshape": _reshape, "transpose": _transpose,
-    "broadcast_to": _broadcast, "slice": _slice, "concat": _concat, "add": _add, "contract": _contract,
+    "broadcast_to": _broadcast, "slice": _slice, "concat": _concat, "add": _add,
+    "contract": _contract,
 }  # fmt: skip
