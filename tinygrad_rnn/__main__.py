@@ -6,6 +6,7 @@ In: arguments. Out: lines on standard output. Knows nothing but the public names
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 import tinygrad_rnn as tg
@@ -20,13 +21,19 @@ def backend_lines() -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the version and the list of backends; `backends` prints the list alone."""
+    """Version and backends; `backends` lists the backends alone, `bench` measures them."""
     parser = argparse.ArgumentParser(
         prog="tinygrad-rnn", description="Recurrent networks whose backpropagation is derived."
     )
     parser.add_argument("--version", action="version", version=f"tinygrad_rnn {tg.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("backends", help="list the backends and what they lack")
+    commands.add_parser("bench", help="measure them beside PyTorch and JAX (bench --help)")
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ["bench"]:
+        from .bench.command import main as bench  # loads more than the other commands need
+
+        return bench(argv[1:])
     arguments = parser.parse_args(argv)
     if arguments.command is None:
         print(f"tinygrad_rnn {tg.__version__}")
