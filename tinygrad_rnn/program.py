@@ -116,11 +116,11 @@ class Printer:
         if len(node.outputs) == 1 and node.op.name not in SEVERAL and self.takes_out(kernel, node):
             places = stores.get(node.output, [])
             if places:
-                args.append(places[0])
+                args.append(f"out={places[0]}")
             elif reusable is not None:
-                args.append(self.name(reusable))
+                args.append(f"out={self.name(reusable)}")
             elif node.output.type.nbytes >= LARGE:
-                args.append(f"empty({self.refer(node.output.type)})")
+                args.append(f"out=empty({self.refer(node.output.type)})")
         comma = "," if node.op.name in SEVERAL else ""
         self.lines.append(f"{indent}{left}{comma} = {self.refer(kernel)}({', '.join(args)})")
         self.lines += [f"{indent}{other} = {left}" for other in places[1:]]

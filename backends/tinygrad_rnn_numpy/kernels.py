@@ -110,14 +110,14 @@ def plan(a: tuple[int, ...], b: tuple[int, ...], out: tuple[int, ...]) -> Kernel
     view_x, view_y = _matrix(a, batch, rows, inner), _matrix(b, batch, inner, cols)
     pick = [(a.index(i), 0) if i in a else (b.index(i), 1) for i in natural]
 
-    def run(xp: Any, x: Any, y: Any, place: Any = None) -> Any:
+    def run(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
         if swap:
             x, y = y, x
         left, right = view_x(x), view_y(y)
-        if place is not None:  # only when the product comes out in order
-            flat = place.reshape(*left.shape[:-1], right.shape[-1])
+        if out is not None:  # only when the product comes out in order
+            flat = out.reshape(*left.shape[:-1], right.shape[-1])
             xp.matmul(left, right, flat)
-            return place
+            return out
         shape = tuple([(y if which else x).shape[k] for k, which in pick])
         if left.dtype == xp.float16:
             z = xp.matmul(left.astype(xp.float32), right.astype(xp.float32)).astype(xp.float16)

@@ -17,6 +17,7 @@ import numpy as np
 import tinygrad_rnn as tg
 from tinygrad_rnn import passes
 from tinygrad_rnn.backend import GROUP, optimize
+from tinygrad_rnn.extend import Graph, Node
 from tinygrad_rnn.jit import _record
 from tinygrad_rnn.tree import flatten
 
@@ -79,6 +80,25 @@ def same(a: Any, b: Any, what: str = "") -> None:
     assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), f"{what}: {a} != {b}"
 
 
+class Frozen:
+    """An operation recorded under no_grad: it takes real parts, so that no perturbation passes it."""
+
+    def __init__(self, op: Any):
+        self.op, self.name, self.infer = op, op.name, op.infer
+
+    def reference(self, *xs: Any, **attrs: Any) -> Any:
+        return self.op.reference(*[np.real(x) for x in xs], **attrs)
+
+
+def frozen(graph: Graph) -> Graph:
+    """The graph with `Frozen` operations where gradients stop, in bodies too."""
+    nodes = []
+    for node in graph.nodes:
+        attrs = {k: frozen(v) if isinstance(v, Graph) else v for k, v in node.attrs.items()}
+        nodes.append(Node(Frozen(node.op) if node.frozen else node.op, node.inputs, attrs, node.outputs))
+    return Graph(graph.inputs, nodes, graph.outputs)
+
+
 class Program:
     """f at some arguments as a graph, with the arrays that it captures."""
 
@@ -110,7 +130,7 @@ class Program:
 def complex_step(f: Any, arrays: Any, cotangents: Any) -> list[np.ndarray]:
     """sum of cotangent * d result, for every element of every floating argument."""
     program = Program(f, arrays)
-    given = [host(a) for a in program.args]
+    given, graph = [host(a) for a in program.args], frozen(program.graph)
     out = []
     for k, a in enumerate(given):
         if a.dtype.kind != "f":
@@ -120,7 +140,7 @@ def complex_step(f: Any, arrays: Any, cotangents: Any) -> list[np.ndarray]:
         for at in np.ndindex(a.shape):
             moved = a.astype(complex)
             moved[at] += STEP * 1j
-            ys = program.interpret(*given[:k], moved, *given[k + 1 :])
+            ys = graph.interpret(*given[:k], moved, *given[k + 1 :], *program.captured)
             g[at] = sum(
                 float((np.imag(y) / STEP * ct).sum()) for y, ct in zip(ys, cotangents) if ct is not None
             )
