@@ -101,6 +101,12 @@ class LoopProgram:
     producer: dict[Var, Node]
 
     @property
+    def shifted(self) -> dict[Var, Var]:
+        """Carries before a step that are stacked: their stack is that of the carry after the step,
+        one step later."""
+        return {before: after for before, after in self.carry if before in self.ys}
+
+    @property
     def padded(self) -> set[Var]:
         return {p.out for level in self.levels for p in level.products}
 
@@ -115,23 +121,31 @@ def width(v: Var, form: Form) -> int:
     return v.type.shape[-1] if form in ("mat", "vec") else 1
 
 
-def _copied_products(body: Graph, n_carry: int) -> Graph:
-    """Stacked products get a copy of their own: a product is written in padded rows."""
-    made = {n.output for n in body.nodes if n.op.name == "contract"}
-    copies = {v: Var(v.type) for v in body.outputs[n_carry:] if v in made}
-    if not copies:
-        return body
+def _with_copies(body: Graph, n_const: int, n_carry: int) -> Graph:
+    """Outputs that need memory of their own get it: stacked products (they are written in padded
+    rows), and operands of the step that are results too. A stack of the carry before every step needs
+    none when the carry after is stacked: see `LoopProgram.shifted`."""
+    products = {n.output for n in body.nodes if n.op.name == "contract"}
+    given, ys = set(body.inputs), body.outputs[n_carry:]
+    carries = dict(zip(body.inputs[n_const : n_const + n_carry], body.outputs))
+    shifted = {v for v in ys if carries.get(v) in ys and carries[v] not in given | products}
+    copies: dict[Var, Var] = {}
+
+    def own(v: Var, stacked: bool) -> Var:
+        if v in shifted and stacked or not (v in given or (stacked and v in products)):
+            return v
+        return copies.setdefault(v, Var(v.type))
+
+    outputs = [own(v, j >= n_carry) for j, v in enumerate(body.outputs)]
     nodes = [*body.nodes, *[Node(primitives["alias"], (v,), {}, (w,)) for v, w in copies.items()]]
-    return Graph(
-        body.inputs, nodes, [*body.outputs[:n_carry], *[copies.get(v, v) for v in body.outputs[n_carry:]]]
-    )
+    return Graph(body.inputs, nodes, outputs)
 
 
 class _Lowering:
     def __init__(self, node: Node):
         self.node = node
-        self.body: Graph = _copied_products(node.attrs["body"], node.attrs["n_carry"])
         n_const, n_carry = node.attrs["n_const"], node.attrs["n_carry"]
+        self.body: Graph = _with_copies(node.attrs["body"], n_const, n_carry)
         self.consts = list(self.body.inputs[:n_const])
         self.carry_in = list(self.body.inputs[n_const : n_const + n_carry])
         self.carry_out = list(self.body.outputs[:n_carry])
@@ -297,7 +311,8 @@ class _Lowering:
         products: list[Product] = getattr(self, "products", [])
         kept: dict[Var, str] = {}
         for v in self.ys:
-            kept[v] = "stack"
+            if v not in self.carry_in:
+                kept[v] = "stack"
         for v in self.carry_out:
             kept.setdefault(v, "carry")
         for p in products:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from tinygrad_rnn_numpy import NumpyBackend, kernels, pool
 
-from tinygrad_rnn.extend import Graph, Node
+from tinygrad_rnn.extend import Graph, Node, Program
 from tinygrad_rnn.lower import Unsupported, lower
+
+from .shift import share_stacks
 
 
 class _Products:
@@ -53,6 +55,9 @@ class NumbaBackend(NumpyBackend):
             return Loop(node)
         except Unsupported:
             return None
+
+    def compile(self, graph: Graph) -> Program:
+        return super().compile(share_stacks(graph))
 
     def report(self, graph: Graph) -> list[tuple[str, str]]:
         rows = []

@@ -142,11 +142,12 @@ class Loop:
                 first = np.empty(arrays[after].shape[1:], arrays[before].dtype)
                 first[:, : before.type.shape[1]] = arrays[before]
                 arrays[before] = first
+        before_stacks = {before: self._shift(before, after, arrays) for before, after in p.shifted.items()}
         packed = [self._pack(q, inputs[q.fixed]) for q in self.products]
         blocks = self._blocks()
         numbers = np.array([self._value(key, arrays, packed, blocks) for key in self.numbers], np.int64)
         runtime.drive(self.run, numbers, blocks)
-        return self._results(arrays, inputs)
+        return self._results({**arrays, **before_stacks})
 
     def _nothing(self, buffers: Any) -> tuple[Any, ...]:
         p = self.program
@@ -164,6 +165,14 @@ class Loop:
         elif kind == "carry":
             shape = (2, *shape)
         return pool.empty(shape, d.np)
+
+    def _shift(self, before: Var, after: Var, arrays: dict[Var, Any]) -> Any:
+        """One buffer with room for a step more: the carry after every step, and the one before it."""
+        whole = pool.empty((self.T + 1, *after.type.shape), after.type.dtype.np)
+        whole[-1 if self.reverse else 0] = arrays[before]
+        later, earlier = (whole[:-1], whole[1:]) if self.reverse else (whole[1:], whole[:-1])
+        arrays[after] = later
+        return earlier
 
     @functools.cached_property
     def _stacked(self) -> set[Var]:
@@ -209,7 +218,7 @@ class Loop:
     def _row_stride(v: Var, a: Any) -> int:
         return int(a.shape[-1]) if v.type.ndim == 2 else 1
 
-    def _results(self, arrays: dict[Var, Any], inputs: dict[Var, Any]) -> tuple[Any, ...]:
+    def _results(self, arrays: dict[Var, Any]) -> tuple[Any, ...]:
         last = 0 if self.reverse else self.T - 1
         finals = []
         for _, after in self.program.carry:
