@@ -36,6 +36,7 @@ FLOORS = [
     {"ops"},
     {"primitive"},
     {"tensor"},
+    {"attached"},
     {"trace", "tree"},
     {"backend"},
     {"program"},

@@ -19,18 +19,18 @@ from .ops.movement import reshape, sum_to
 from .ops.reduction import Sum
 from .primitive import ITEM, RELEASED, apply, bind
 from .pullbacks import pullback_program
-from .tensor import Tensor, Value, leaf_value, wrap
+from .tensor import Tensor, Tracked, Value, leaf_value, wrap
 from .trace import enable_grad, no_grad, state, unrecorded
 from .tree import flatten, paths, tree_map, unflatten
 
 Cotangents = dict[int, Any]
 
 
-def tape(outputs: Sequence[Value], stop: set[int]) -> list[Value]:
+def tape(outputs: Sequence[Value], stop: set[int]) -> list[Tracked]:
     """All tracked values that `outputs` were made from, latest first; not beyond `stop`."""
     seen: set[int] = set()
-    found: list[Value] = []
-    stack = [v for v in outputs if v.tracked]
+    found: list[Tracked] = []
+    stack = [v for v in outputs if isinstance(v, Tracked)]
     while stack:
         v = stack.pop()
         if id(v) in seen:
@@ -38,13 +38,13 @@ def tape(outputs: Sequence[Value], stop: set[int]) -> list[Value]:
         seen.add(id(v))
         found.append(v)
         if id(v) not in stop:
-            stack.extend([w for w in v.inputs if w.tracked])
+            stack.extend([w for w in v.inputs if isinstance(w, Tracked)])
     found.sort(key=lambda v: v.seq, reverse=True)
     return found
 
 
 def pull(
-    found: Sequence[Value], seeds: Sequence[tuple[Value, Tensor]], stop: set[int], release: bool
+    found: Sequence[Tracked], seeds: Sequence[tuple[Value, Tensor]], stop: set[int], release: bool
 ) -> Cotangents:
     """Walk the tape `found` from its end; the cotangents left over belong to leaves and `stop`."""
     cotangents: Cotangents = {}
@@ -89,7 +89,7 @@ def _accumulate(cotangents: Cotangents, value: Value, g: Tensor) -> None:
 
 
 def pull_unrecorded(
-    found: Sequence[Value], seeds: Sequence[tuple[Value, Tensor]], stop: set[int], release: bool
+    found: Sequence[Tracked], seeds: Sequence[tuple[Value, Tensor]], stop: set[int], release: bool
 ) -> Cotangents:
     """`pull` on buffers, when nobody records: every rule runs as a compiled program."""
     backend = seeds[0][0].backend if seeds else None
@@ -133,7 +133,7 @@ def _add(buffers: Cotangents, value: Value, g: Any, add: Callable[[Any, Any], An
     buffers[key] = g if old is None else add(old, g)
 
 
-def _pull_several(v: Value, g: Any, buffers: Cotangents, add: Callable[[Any, Any], Any]) -> None:
+def _pull_several(v: Tracked, g: Any, buffers: Cotangents, add: Callable[[Any, Any], Any]) -> None:
     """Operations with a pullback of their own take and give tensors."""
     if type(v.type) is tuple:
         g = {i: wrap(Value(v.type[i], b, v.backend)) for i, b in g.items()}
@@ -212,7 +212,7 @@ def _leaf(x: Tensor) -> Tensor:
     return out if v.tracked else wrap(leaf_value(v.type, v.data, v.backend, True, None))
 
 
-def _independent(found: Sequence[Value], own: set[int]) -> bool:
+def _independent(found: Sequence[Tracked], own: set[int]) -> bool:
     """Whether all of the tape starts at `own` values, so that nobody outside can ask more."""
     return all(
         (not any(w.tracked for w in v.inputs)) if id(v) in own else v.op is not None for v in found
@@ -459,5 +459,5 @@ def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     return jacobian(grad(f, argnums), argnums)
 
 
-Tensor.backward = backward
-Tensor.detach = detach
+for _method in (backward, detach):
+    setattr(Tensor, _method.__name__, _method)

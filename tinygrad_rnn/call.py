@@ -13,7 +13,7 @@ from .backend import Backend, compiled, get_backend, run
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError
 from .graph import Graph
 from .ops.reductions import sum as sum_
-from .primitive import Primitive, bind, item
+from .primitive import Flags, Operands, Primitive, bind_all, item
 from .residuals import derive, inner, with_residuals
 from .tensor import Tensor, Value, wrap
 from .trace import Tracer
@@ -67,7 +67,7 @@ class Call(Inlined, name="call"):
         back = derive(body, 0, 0, tuple(needs), g_ys, frozenset(available))
         reads = [wrap(item(record, available[i])) for i in back.reads]
         cts = [g[i] for i, has in enumerate(g_ys) if has]
-        outs = bind(
+        outs = bind_all(
             cls, *inputs, *reads, *cts,
             body=back.graph, shown=len(back.graph.outputs), save=attrs["save"],
         )  # fmt: skip
@@ -77,7 +77,7 @@ class Call(Inlined, name="call"):
         return result
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, **attrs: Any) -> Any:
         return tuple(batch_graph(attrs["body"], size, args, batched))
 
 
@@ -97,7 +97,7 @@ class Custom(Inlined, name="custom"):
         return attrs["rule"](cts, outs, inputs)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, **attrs: Any) -> Any:
         from .residuals import NOWHERE
 
         body, rule = attrs["body"], attrs["rule"]
@@ -122,7 +122,7 @@ class Custom(Inlined, name="custom"):
             given = [next(found, None) if t.dtype.is_float else None for t in inputs]
             return [ct if b or ct is None else sum_(ct, 0) for ct, b in zip(given, batched)]
 
-        return bind(cls, *args, body=graph, rule=batched_rule)
+        return bind_all(cls, *args, body=graph, rule=batched_rule)
 
 
 def trace_call(
@@ -161,7 +161,9 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
                     f"checkpoint: an argument is a {type(leaf).__name__}, expected tensors."
                 )
         graph, captured, out_def = trace_call("checkpoint", f, leaves, treedef)
-        outs = bind(Call, *leaves, *captured, body=graph, shown=len(graph.outputs), save="carry")
+        outs = bind_all(
+            Call, *leaves, *captured, body=graph, shown=len(graph.outputs), save="carry"
+        )
         return unflatten(out_def, outs)
 
     return wrapped
@@ -221,7 +223,7 @@ def custom_vjp(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...,
                     )
             return flat + [None] * (len(inputs) - len(leaves))
 
-        outs = bind(Custom, *leaves, *captured, body=graph, rule=on_leaves)
+        outs = bind_all(Custom, *leaves, *captured, body=graph, rule=on_leaves)
         return unflatten(out_def, outs)
 
     return wrapped

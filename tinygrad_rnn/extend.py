@@ -5,12 +5,12 @@ from .errors import BackendError, IndexRangeError
 from .graph import Graph, Node, Var, subgraphs
 from .ops.bits import philox
 from .ops.gathering import index_error
-from .primitive import Arg, Elementwise, Primitive, Sample, bind
+from .primitive import Arg, Elementwise, Primitive, Sample, bind, bind_all
 from .program import compile_python
 from .types import DTYPES, DType, Type
 
 __all__ = [
     "API", "DTYPES", "GROUP", "Arg", "Backend", "BackendError", "DType", "Elementwise", "Graph",
     "IndexRangeError", "Node", "Primitive", "Program", "Sample", "Type", "Var", "bind",
-    "compile_python", "index_error", "philox", "primitives", "subgraphs",
+    "bind_all", "compile_python", "index_error", "philox", "primitives", "subgraphs",
 ]  # fmt: skip

@@ -17,13 +17,15 @@ import numpy as np
 
 from . import backend as _backend
 from .backend import Backend, get_backend, same_backend
-from .errors import DTypeError, GradientError, NaNError, ShapeError
+from .errors import BackendError, DTypeError, GradientError, NaNError, ShapeError
 from .graph import Graph, Node, Var, watching
 from .tensor import Tensor, Tracked, Value, from_host, wrap
 from .trace import leaked, state
 from .types import DType, Type, as_dtype, broadcast_shapes
 
-Rule = Callable[..., Tensor]
+Rule = Callable[..., Tensor | None]
+Operands = tuple[Tensor, ...]
+Flags = tuple[bool, ...]
 
 
 class Arg(NamedTuple):
@@ -102,17 +104,16 @@ class Primitive:
         """
         raise NotImplementedError
 
-    @staticmethod
-    def batch(
-        size: int, args: tuple[Tensor, ...], batched: tuple[bool, ...], /, **attrs: Any
-    ) -> Any:
-        """Apply to operands of which some have a leading axis of `size`; so does the result."""
+    @classmethod
+    def batch(cls, size: int, /, *given: Any, **attrs: Any) -> Any:
+        """batch(size, operands, batched, **attrs): apply to operands of which those marked in
+        `batched` have a leading axis of `size`; so do the results."""
         raise NotImplementedError
 
     @classmethod
     def execute(cls, backend: Backend, types: Any, attrs: dict[str, Any], buffers: Any) -> Any:
         """Compute on buffers what the backend has no kernel for."""
-        raise _backend.BackendError(f"backend '{backend.name}' has no kernel for '{cls.name}'.")
+        raise BackendError(f"backend '{backend.name}' has no kernel for '{cls.name}'.")
 
 
 class ITEM:
@@ -139,20 +140,23 @@ class RELEASED:
 _sequence = itertools.count(1)
 
 
-def bind(op: type[Primitive], *inputs: Tensor, **attrs: Any) -> Any:
-    """Apply `op` to tensors: compute, or record; the one road of every operation."""
-    out = apply(op, inputs, attrs)
-    if type(out) is tuple:
-        shown = op.visible(attrs)
-        return out if shown is None else out[:shown]
+def bind(op: type[Primitive], *inputs: Tensor, **attrs: Any) -> Tensor:
+    """Apply `op`, which has one output, to tensors: compute, or record."""
+    out: Tensor = apply(op, inputs, attrs)
     return out
+
+
+def bind_all(op: type[Primitive], *inputs: Tensor, **attrs: Any) -> tuple[Tensor, ...]:
+    """`bind` for operations with any number of outputs: those that the caller sees."""
+    out = apply(op, inputs, attrs)
+    return out[: op.visible(attrs)] if type(out) is tuple else (out,)
 
 
 _value, _type, _data = map(operator.attrgetter, ("_value", "type", "data"))
 
 
 def apply(op: type[Primitive], inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Any:
-    """`bind` that returns every output, residuals too."""
+    """The one road of every operation: one output, or a tuple of all, residuals too."""
     values: tuple[Value, ...] = tuple(map(_value, inputs))
     backend = values[0].backend if values else None
     tracked = mixed = False
@@ -193,7 +197,7 @@ def apply(op: type[Primitive], inputs: tuple[Tensor, ...], attrs: dict[str, Any]
         if type(types) is not tuple:
             data = data[0]
     if type(types) is not tuple:
-        if tracked and types.dtype.is_float:
+        if tracked and types.dtype.is_float:  # type: ignore[union-attr]
             return wrap(Tracked(types, data, backend, op, values, attrs, next(_sequence)))
         return wrap(Value(types, data, backend))
     if not tracked:
@@ -208,7 +212,7 @@ def apply_two(op: type[Primitive], a: Tensor, b: Tensor) -> Tensor:
     types = op._types.get((x.type, y.type))
     backend = x.backend
     if types is None or y.backend is not backend or state.tracer is not None or state.check:
-        return apply(op, (a, b), {})  # type: ignore[no-any-return]
+        return bind(op, a, b)
     try:
         data = state.run(backend.kernels[op.name], x.data, y.data)
     except (TypeError, AttributeError):
@@ -228,7 +232,7 @@ def apply_one(op: type[Primitive], a: Tensor) -> Tensor:
     x = a._value
     types = op._types.get((x.type,))
     if types is None or state.tracer is not None or state.check:
-        return apply(op, (a,), {})  # type: ignore[no-any-return]
+        return bind(op, a)
     try:
         data = state.run(x.backend.kernels[op.name], x.data)
     except (TypeError, AttributeError):
@@ -355,7 +359,7 @@ class Elementwise(Primitive):
         return Type(_broadcast(cls.name, types), cls.result or dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, **attrs: Any) -> Any:
         return bind(cls, *align(args, batched), **attrs)
 
 

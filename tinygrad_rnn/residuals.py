@@ -155,7 +155,9 @@ def _with_data(outs: tuple[Tensor, ...], data: Sequence[Var | None]) -> tuple[Te
         tuple(old if d is None else d for d, old in zip(data, record.data))
         + record.data[len(data) :]
     )
-    fresh = _replaced(record, known)
+    fresh = Tracked(
+        record.type, known, record.backend, record.op, record.inputs, record.attrs, record.seq
+    )
     return tuple([wrap(item(fresh, i)) for i in range(len(outs))])
 
 

@@ -20,9 +20,9 @@ from .ops.contraction import contract
 from .ops.creation import tensor, zeros_like
 from .ops.elementwise import Tanh
 from .ops.movement import Concat, moveaxis, narrow, reshape
-from .primitive import Arg, Primitive, Sample, apply, bind, item
+from .primitive import Arg, Flags, Operands, Primitive, Sample, apply, bind, bind_all, item
 from .residuals import NOWHERE, derive, inner, with_residuals
-from .tensor import Tensor, Value, wrap
+from .tensor import Tensor, Tracked, Value, wrap
 from .trace import Tracer
 from .tree import flatten, paths, unflatten
 from .types import Type, float64
@@ -147,7 +147,7 @@ class Scan(Primitive, name="scan"):
         return backward_scan(tuple(needs), g, y._value, inputs, attrs)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, **attrs: Any) -> Any:
         return _batch(size, args, batched, attrs)
 
 
@@ -224,7 +224,7 @@ def scan(
     }  # fmt: skip
     if not body.outputs:
         return carry, unflatten(y_def, [])
-    outs = bind(Scan, *captured, *carry_leaves, *x_leaves, **attrs)
+    outs = bind_all(Scan, *captured, *carry_leaves, *x_leaves, **attrs)
     n = len(carry_leaves)
     return unflatten(out_def, outs[:n]), unflatten(y_def, outs[n:])
 
@@ -332,7 +332,7 @@ def _check_carry(
 def backward_scan(
     needs: tuple[bool, ...],
     g: dict[int, Tensor],
-    record: Value,
+    record: Tracked,
     inputs: tuple[Tensor, ...],
     attrs: Any,
 ) -> list[Tensor | None]:
@@ -377,7 +377,7 @@ def backward_scan(
     unread = [b_carry[i] for i in moving if i not in rows]
     graph = Graph([v for v in order], back.graph.nodes, back.graph.outputs)
     assert len(graph.inputs) + len(unread) == len(back.graph.inputs)
-    outs = bind(
+    outs = bind_all(
         Scan, *consts, *[carry[i] for i in still], *cotangents, *sums,
         *rows.values(), *xs, *reads, *g_stacks,
         body=graph, n_const=n_const + len(still), n_carry=n_state, length=T,
@@ -398,8 +398,8 @@ def _carry_stack(i: int, inputs: tuple[Tensor, ...], attrs: Any) -> Tensor:
     """Carry `i` after every step, by running the loop again: nobody foresaw that it is read."""
     body, n_carry = attrs["body"], attrs["n_carry"]
     again = Graph(body.inputs, body.nodes, [*body.outputs[:n_carry], body.outputs[i]])
-    out: Tensor = bind(Scan, *inputs, **{**attrs, "body": again, "shown": n_carry + 1})[n_carry]
-    return out
+    *_, stack = bind_all(Scan, *inputs, **{**attrs, "body": again, "shown": n_carry + 1})
+    return stack
 
 
 def before(first: Tensor, after: Tensor, reverse: bool) -> Tensor:
@@ -409,7 +409,7 @@ def before(first: Tensor, after: Tensor, reverse: bool) -> Tensor:
         return after
     row = reshape(first, (1, *first.shape))
     if reverse:
-        out: Tensor = bind(Concat, narrow(after, 0, 1, T), row, axis=0)
+        out = bind(Concat, narrow(after, 0, 1, T), row, axis=0)
     else:
         out = bind(Concat, row, narrow(after, 0, 0, T - 1), axis=0)
     return out

@@ -11,7 +11,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from .backend import Backend, checking
 from .errors import BackendError, TraceError
 from .graph import Graph, Node, Var, encode
 from .types import Type
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class State(threading.local):
@@ -218,9 +221,9 @@ class no_grad:
     ) -> None:
         state.grad, state.quiet = self.stack.pop()
 
-    def __call__(self, f: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, f: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(f)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             with type(self)():
                 return f(*args, **kwargs)
 

@@ -9,7 +9,7 @@ import pytest
 from oracles import BACKENDS, check_gradients, check_programs, close, same, seeded, subsets
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.extend import bind, primitives
+from tinygrad_rnn.extend import bind_all, primitives
 from tinygrad_rnn.types import Type, as_dtype
 
 #: Operations whose meaning is the body that they carry: tested with the functions that make them.
@@ -40,7 +40,7 @@ def several(x: Any) -> tuple[Any, ...]:
 
 def applied(name: str, attrs: dict[str, Any]) -> Any:
     def f(*xs: tg.Tensor) -> Any:
-        return bind(primitives[name], *xs, **attrs)
+        return bind_all(primitives[name], *xs, **attrs)
 
     return f
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
-from ..primitive import Arg, Primitive, Sample, bind
+from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..types import Shape, Type, uint32
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -62,7 +62,7 @@ class RandomBits(Primitive, name="random_bits"):
         return Type(shape, uint32)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, shape: Shape) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, shape: Shape) -> Any:
         from .movement import narrow, reshape
 
         rows = [

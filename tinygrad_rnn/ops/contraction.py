@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
-from ..primitive import Arg, Primitive, Sample, bind
+from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..tensor import Tensor
 from ..types import Type
 
@@ -76,7 +76,9 @@ class Contract(Primitive, name="contract"):
         return Type(tuple([sizes[i] for i in out]), x.dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, a: Labels, b: Labels, out: Labels) -> Any:
+    def batch(
+        cls, size: int, args: Operands, batched: Flags, *, a: Labels, b: Labels, out: Labels
+    ) -> Any:
         new = max((*a, *b), default=-1) + 1
         a2, b2 = ((new, *labels) if flag else labels for labels, flag in zip((a, b), batched))
         return bind(cls, *args, a=a2, b=b2, out=(new, *out))

@@ -128,7 +128,7 @@ def asarray(data: Any, dtype: Any = None, backend: str | Backend | None = None) 
     if not isinstance(data, Tensor):
         return tensor(data, dtype, backend=backend)
     out = data if backend is None else data._to_backend(backend)
-    return out if dtype is None or out.dtype == dtype else out.astype(dtype)  # type: ignore[no-any-return]
+    return out if dtype is None or out.dtype == dtype else out.astype(dtype)
 
 
 def _host(data: Any, dtype: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Arg, Elementwise, Primitive, Sample, bind, literal
+from ..primitive import Arg, Elementwise, Flags, Operands, Primitive, Sample, bind, literal
 from ..tensor import Tensor
 from ..types import DType, Type, bool_, float32, float64, int64
 
@@ -522,14 +522,14 @@ class Cast(Primitive, name="cast"):
             ("float32", int64),
         )
     )
-    vjp = (lambda g, y, x, dtype: bind(Cast, g, dtype=x.dtype) if x.dtype.is_float else None,)  # type: ignore[return-value]
+    vjp = (lambda g, y, x, dtype: bind(Cast, g, dtype=x.dtype) if x.dtype.is_float else None,)
 
     @staticmethod
     def type(x: Type, *, dtype: DType) -> Type:
         return Type(x.shape, dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, **attrs: Any) -> Any:
         return bind(cls, *args, **attrs)
 
 

@@ -53,7 +53,7 @@ def _floating(name: str, x: Any) -> Tensor:
 def _unary(op: type[Primitive], x: Any) -> Tensor:
     if isinstance(x, Tensor) and x._value.type.dtype.is_float:
         return apply_one(op, x)
-    return bind(op, _floating(op.name, x))  # type: ignore[no-any-return]
+    return bind(op, _floating(op.name, x))
 
 
 def _numeric(name: str, x: Any) -> Tensor:
@@ -96,7 +96,7 @@ def divide(a: Any, b: Any) -> Tensor:
     x, y = operands("divide", a, b)
     if not x.dtype.is_float:
         x, y = astype(x, default_dtype()), astype(y, default_dtype())
-    return bind(e.Div, x, y)  # type: ignore[no-any-return]
+    return bind(e.Div, x, y)
 
 
 def floor_divide(a: Any, b: Any) -> Tensor:
@@ -135,7 +135,7 @@ def power(a: Any, b: Any) -> Tensor:
 
 def negative(x: Any) -> Tensor:
     """-x."""
-    return bind(e.Neg, _numeric("negative", x))  # type: ignore[no-any-return]
+    return bind(e.Neg, _numeric("negative", x))
 
 
 def positive(x: Any) -> Tensor:
@@ -148,12 +148,12 @@ def abs(x: Any) -> Tensor:
     t = as_tensor("abs", x)
     if t.dtype.kind in "bu":
         return t
-    return bind(e.Abs, t)  # type: ignore[no-any-return]
+    return bind(e.Abs, t)
 
 
 def sign(x: Any) -> Tensor:
     """-1, 0 or 1; no gradient flows."""
-    return bind(e.Sign, _numeric("sign", x))  # type: ignore[no-any-return]
+    return bind(e.Sign, _numeric("sign", x))
 
 
 def square(x: Any) -> Tensor:
@@ -198,7 +198,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     x, y = operands("where", a, b)
     if x.backend is not c.backend and not (isinstance(a, Tensor) or isinstance(b, Tensor)):
         x, y = literal(a, x.dtype, c.backend), literal(b, y.dtype, c.backend)
-    return bind(e.Where, c, x, y)  # type: ignore[no-any-return]
+    return bind(e.Where, c, x, y)
 
 
 # --- exponentials, trigonometry ------------------------------------------------------------------
@@ -277,7 +277,7 @@ def atan(x: Any) -> Tensor:
 def atan2(a: Any, b: Any) -> Tensor:
     """The angle of the point (b, a), in [-pi, pi]."""
     x, y = operands("atan2", a, b)
-    return bind(e.Atan2, _floating("atan2", x), _floating("atan2", y))  # type: ignore[no-any-return]
+    return bind(e.Atan2, _floating("atan2", x), _floating("atan2", y))
 
 
 def sinh(x: Any) -> Tensor:
@@ -325,7 +325,7 @@ def erf(x: Any) -> Tensor:
 
 def _rounding(op: type[Primitive], x: Any) -> Tensor:
     t = _numeric(op.name, x)
-    return bind(op, t) if t.dtype.is_float else t  # type: ignore[no-any-return]
+    return bind(op, t) if t.dtype.is_float else t
 
 
 def floor(x: Any) -> Tensor:
@@ -359,7 +359,7 @@ def equal(a: Any, b: Any) -> Tensor:
 
 def not_equal(a: Any, b: Any) -> Tensor:
     """a != b, elementwise."""
-    return bind(e.Invert, _binary(e.Equal, a, b))  # type: ignore[no-any-return]
+    return bind(e.Invert, _binary(e.Equal, a, b))
 
 
 def less(a: Any, b: Any) -> Tensor:
@@ -375,13 +375,13 @@ def less_equal(a: Any, b: Any) -> Tensor:
 def greater(a: Any, b: Any) -> Tensor:
     """a > b."""
     x, y = operands("greater", a, b)
-    return bind(e.Less, y, x)  # type: ignore[no-any-return]
+    return bind(e.Less, y, x)
 
 
 def greater_equal(a: Any, b: Any) -> Tensor:
     """a >= b."""
     x, y = operands("greater_equal", a, b)
-    return bind(e.LessEqual, y, x)  # type: ignore[no-any-return]
+    return bind(e.LessEqual, y, x)
 
 
 def bitwise_and(a: Any, b: Any) -> Tensor:
@@ -401,7 +401,7 @@ def bitwise_xor(a: Any, b: Any) -> Tensor:
 
 def bitwise_invert(x: Any) -> Tensor:
     """~x, for integers and booleans."""
-    return bind(e.Invert, as_tensor("bitwise_invert", x))  # type: ignore[no-any-return]
+    return bind(e.Invert, as_tensor("bitwise_invert", x))
 
 
 def bitwise_left_shift(a: Any, b: Any) -> Tensor:
@@ -420,22 +420,22 @@ def _truth(name: str, x: Any) -> Tensor:
 
 def logical_and(a: Any, b: Any) -> Tensor:
     """Both are true (non-zero)."""
-    return bind(e.And, _truth("logical_and", a), _truth("logical_and", b))  # type: ignore[no-any-return]
+    return bind(e.And, _truth("logical_and", a), _truth("logical_and", b))
 
 
 def logical_or(a: Any, b: Any) -> Tensor:
     """At least one is true (non-zero)."""
-    return bind(e.Or, _truth("logical_or", a), _truth("logical_or", b))  # type: ignore[no-any-return]
+    return bind(e.Or, _truth("logical_or", a), _truth("logical_or", b))
 
 
 def logical_xor(a: Any, b: Any) -> Tensor:
     """Exactly one is true (non-zero)."""
-    return bind(e.Xor, _truth("logical_xor", a), _truth("logical_xor", b))  # type: ignore[no-any-return]
+    return bind(e.Xor, _truth("logical_xor", a), _truth("logical_xor", b))
 
 
 def logical_not(x: Any) -> Tensor:
     """x is false (zero)."""
-    return bind(e.Invert, _truth("logical_not", x))  # type: ignore[no-any-return]
+    return bind(e.Invert, _truth("logical_not", x))
 
 
 def isnan(x: Any) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, IndexRangeError, ShapeError
-from ..primitive import Arg, Primitive, Sample, bind
+from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..tensor import Tensor
 from ..types import Type
 from .creation import Iota
@@ -60,7 +60,7 @@ class Take(Primitive, name="take"):
         return Type((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, axis: int) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, axis: int) -> Any:
         x, i = args
         if not batched[1]:
             return bind(cls, x, i, axis=axis + 1)
@@ -96,7 +96,7 @@ class ScatterAdd(Primitive, name="scatter_add"):
         return Type((*updates.shape[:axis], size, *updates.shape[axis + rank :]), updates.dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, /, **attrs: Any) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, /, **attrs: Any) -> Any:
         u, i = args
         axis, n = attrs["axis"], attrs["size"]
         if not batched[1]:

@@ -51,7 +51,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
         t, axis = m.reshape(t, (t.size,)), 0
     a = normalize_axis(axis, t.ndim, "take")
     i = wrap_negative(_indices("take", indices, t), t.shape[a])
-    return bind(Take, t, i, axis=a)  # type: ignore[no-any-return]
+    return bind(Take, t, i, axis=a)
 
 
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
@@ -85,7 +85,7 @@ def scatter_add(size: int, indices: Any, updates: Any, axis: int = 0) -> Tensor:
     u = as_tensor("scatter_add", updates)
     i = _indices("scatter_add", indices, u)
     a = normalize_axis(axis, u.ndim - i.ndim + 1, "scatter_add")
-    return bind(ScatterAdd, u, wrap_negative(i, size), axis=a, size=int(size))  # type: ignore[no-any-return]
+    return bind(ScatterAdd, u, wrap_negative(i, size), axis=a, size=int(size))
 
 
 def one_hot(indices: Any, n: int, dtype: Any = None) -> Tensor:
@@ -321,4 +321,4 @@ class _Plan:
         axis, sizes = self.arrays[0][0], self.sizes()
         index = self.joined(sizes)
         flat = m.reshape(x, (*x.shape[:axis], math.prod(sizes), *x.shape[axis + len(sizes) :]))
-        return bind(Take, flat, index, axis=axis)  # type: ignore[no-any-return]
+        return bind(Take, flat, index, axis=axis)

@@ -89,15 +89,14 @@ for _name, _general in {
     "ne": f.not_equal,
 }.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", _plain(_general))
-Tensor.__neg__ = lambda self: f.negative(self)  # type: ignore[method-assign]
-Tensor.__pos__ = lambda self: f.positive(self)  # type: ignore[method-assign]
-Tensor.__abs__ = lambda self: f.abs(self)  # type: ignore[method-assign]
-Tensor.__invert__ = lambda self: f.bitwise_invert(self)  # type: ignore[method-assign]
-Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
-Tensor.__setitem__ = indexing.setitem  # type: ignore[method-assign]
-Tensor.__iter__ = lambda self: iter(shaping.unstack(self))
+for _name, _function in {
+    "neg": f.negative, "pos": f.positive, "abs": f.abs, "invert": f.bitwise_invert,
+    "getitem": indexing.getitem, "setitem": indexing.setitem,
+    "iter": lambda self: iter(shaping.unstack(self)),
+}.items():  # fmt: skip
+    setattr(Tensor, f"__{_name}__", _function)
 
-for _function in (
+for _method in (
     f.abs, f.astype, f.ceil, f.clip, f.cos, f.erf, f.exp, f.expm1, f.floor, f.isfinite, f.isinf,
     f.isnan, f.log, f.log1p, f.maximum, f.minimum, f.reciprocal, f.relu, f.round, f.rsqrt,
     f.sigmoid, f.sign, f.sin, f.softplus, f.sqrt, f.square, f.tan, f.tanh, reductions.all,
@@ -109,9 +108,7 @@ for _function in (
     shaping.moveaxis, shaping.pad, shaping.repeat, shaping.roll, shaping.split, shaping.squeeze,
     shaping.swapaxes, shaping.tile, shaping.unstack,
 ):  # fmt: skip
-    setattr(Tensor, _function.__name__, _function)
-Tensor.pow = f.power
-Tensor.unsqueeze = shaping.expand_dims
+    setattr(Tensor, _method.__name__, _method)
 
 
 def _shape_arguments(shape: tuple[Any, ...]) -> Any:
@@ -151,11 +148,9 @@ def _to(self: Tensor, target: str | Backend | DType) -> Tensor:
     return f.astype(self, dtype)
 
 
-Tensor.reshape = _reshape
-Tensor.view = _reshape
-Tensor.transpose = _transpose
-Tensor.permute = _transpose
-Tensor.expand = _expand
-Tensor.to = _to
-Tensor.T = property(lambda self: shaping.transpose(self))
-Tensor.mT = property(lambda self: shaping.matrix_transpose(self))
+for _name, _attribute in {
+    "pow": f.power, "unsqueeze": shaping.expand_dims, "reshape": _reshape, "view": _reshape,
+    "transpose": _transpose, "permute": _transpose, "expand": _expand, "to": _to,
+    "T": property(shaping.transpose), "mT": property(shaping.matrix_transpose),
+}.items():  # fmt: skip
+    setattr(Tensor, _name, _attribute)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError
-from ..primitive import Arg, Primitive, Sample, bind
+from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..tensor import Tensor
 from ..types import Shape, Type, broadcast_shapes
 
@@ -34,7 +34,7 @@ class Reshape(Primitive, name="reshape"):
         return out
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, shape: Shape) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, shape: Shape) -> Any:
         return reshape(args[0], (size, *shape))
 
 
@@ -52,7 +52,7 @@ class Transpose(Primitive, name="transpose"):
         return Type(tuple([x.shape[i] for i in perm]), x.dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, perm: tuple[int, ...]) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, perm: tuple[int, ...]) -> Any:
         return transpose(args[0], (0, *(i + 1 for i in perm)))
 
 
@@ -74,7 +74,7 @@ class BroadcastTo(Primitive, name="broadcast_to"):
         return Type(shape, x.dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, shape: Shape) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, shape: Shape) -> Any:
         (x,) = args
         missing = len(shape) - (x.ndim - 1)
         if missing:
@@ -103,7 +103,9 @@ class Slice(Primitive, name="slice"):
         return Type(tuple(shape), x.dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, start: Any, stop: Any, step: Any) -> Any:
+    def batch(
+        cls, size: int, args: Operands, batched: Flags, *, start: Any, stop: Any, step: Any
+    ) -> Any:
         return bind(cls, args[0], start=(0, *start), stop=(size, *stop), step=(1, *step))
 
 
@@ -144,7 +146,7 @@ class Pad(Primitive, name="pad"):
         return Type(tuple(shape), x.dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, **attrs: Any) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, **attrs: Any) -> Any:
         value = attrs.pop("value")
         return bind(cls, args[0], **{k: (0, *v) for k, v in attrs.items()}, value=value)
 
@@ -215,7 +217,7 @@ class Concat(Primitive, name="concat"):
         return out
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, axis: int) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, axis: int) -> Any:
         full = [
             a if b else bind(BroadcastTo, a, shape=(size, *a.shape)) for a, b in zip(args, batched)
         ]
@@ -234,7 +236,7 @@ class Flip(Primitive, name="flip"):
         return x
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, axes: tuple[int, ...]) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, axes: tuple[int, ...]) -> Any:
         return bind(cls, args[0], axes=tuple(a + 1 for a in axes))
 
 

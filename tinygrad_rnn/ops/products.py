@@ -44,7 +44,7 @@ def matmul(a: Any, b: Any) -> Tensor:
             f"({inner}); transpose one of them (.mT)?"
         )
     if x.ndim == 2 and y.ndim == 2:
-        return bind(Contract, x, y, a=(0, 1), b=(1, 2), out=(0, 2))  # type: ignore[no-any-return]
+        return bind(Contract, x, y, a=(0, 1), b=(1, 2), out=(0, 2))
     return _batched(x, y)
 
 
@@ -99,7 +99,7 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
     """The sum of products along one axis; the other axes broadcast."""
     x, y = _pair("vecdot", a, b)
     p = x * y
-    return bind(Sum, p, axes=(normalize_axis(axis, p.ndim, "vecdot"),))  # type: ignore[no-any-return]
+    return bind(Sum, p, axes=(normalize_axis(axis, p.ndim, "vecdot"),))
 
 
 def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int]] = 2) -> Tensor:

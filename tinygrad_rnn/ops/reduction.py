@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..primitive import Arg, Primitive, Sample, bind
+from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..tensor import Tensor
 from ..types import Shape, Type, bool_, float16, float32, int64
 from .elementwise import Cast, Equal
@@ -40,7 +40,7 @@ class Reduction(Primitive):
         return Type(_dropped(x.shape, axes), x.dtype)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, axes: Axes) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, axes: Axes) -> Any:
         return bind(cls, args[0], axes=tuple(a + 1 for a in axes))
 
 
@@ -110,7 +110,7 @@ class ArgMax(Primitive, name="argmax"):
         return Type(_dropped(x.shape, (axis,)), int64)
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, axis: int) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, axis: int) -> Any:
         return bind(cls, args[0], axis=axis + 1)
 
 
@@ -135,7 +135,7 @@ class CumSum(Primitive, name="cumsum"):
         return x
 
     @classmethod
-    def batch(cls, size: int, args: Any, batched: Any, *, axis: int, reverse: bool) -> Any:
+    def batch(cls, size: int, args: Operands, batched: Flags, *, axis: int, reverse: bool) -> Any:
         return bind(cls, args[0], axis=axis + 1, reverse=reverse)
 
 

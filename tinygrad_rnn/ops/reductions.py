@@ -85,7 +85,7 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     if t.dtype.is_float:
         return -_reduce(r.Max, -t, axis, keepdims)
     # ~x reverses the order of integers and booleans without overflow
-    return bind(Invert, _reduce(r.Max, bind(Invert, t), axis, keepdims))  # type: ignore[no-any-return]
+    return bind(Invert, _reduce(r.Max, bind(Invert, t), axis, keepdims))
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -97,7 +97,7 @@ def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Whether every element is true (non-zero); True of nothing."""
     t = astype(as_tensor("all", x), bool_)
-    return bind(Invert, any(bind(Invert, t), axis, keepdims))  # type: ignore[no-any-return]
+    return bind(Invert, any(bind(Invert, t), axis, keepdims))
 
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
@@ -152,7 +152,7 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 def cumsum(x: Any, axis: int | None = None, reverse: bool = False) -> Tensor:
     """Sums of all elements up to each along an axis; from each to the last if `reverse`."""
     t, a = _flat_axis(_summable(as_tensor("cumsum", x)), axis, "cumsum")
-    return bind(r.CumSum, t, axis=a, reverse=bool(reverse))  # type: ignore[no-any-return]
+    return bind(r.CumSum, t, axis=a, reverse=bool(reverse))
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:

@@ -107,7 +107,7 @@ def flip(x: Any, axis: Any = None) -> Tensor:
     """The order along axes (all by default) reversed."""
     t = as_tensor("flip", x)
     axes = normalize_axes(axis, t.ndim, "flip")
-    return bind(m.Flip, t, axes=axes) if axes else t  # type: ignore[no-any-return]
+    return bind(m.Flip, t, axes=axes) if axes else t
 
 
 def _several(name: str, xs: Any) -> list[Tensor]:
@@ -131,7 +131,7 @@ def concat(xs: Any, axis: int | None = 0) -> Tensor:
     if not ts[0].ndim:
         raise ShapeError("concat of 0-d tensors; use stack.")
     a = normalize_axis(axis, ts[0].ndim, "concat")
-    return bind(m.Concat, *ts, axis=a) if len(ts) > 1 else ts[0]  # type: ignore[no-any-return]
+    return bind(m.Concat, *ts, axis=a) if len(ts) > 1 else ts[0]
 
 
 def stack(xs: Any, axis: int = 0) -> Tensor:
@@ -201,7 +201,7 @@ def pad(x: Any, widths: Any, value: float = 0) -> Tensor:
         raise ShapeError(f"pad: {len(widths)} pairs of widths for {t.type}.")
     low, high = (as_shape([int(w[i]) for w in widths], "pad") for i in (0, 1))
     number = float(value) if t.dtype.is_float else value
-    return bind(m.Pad, t, low=low, high=high, interior=(0,) * t.ndim, value=number)  # type: ignore[no-any-return]
+    return bind(m.Pad, t, low=low, high=high, interior=(0,) * t.ndim, value=number)
 
 
 def roll(x: Any, shift: int, axis: int = 0) -> Tensor:

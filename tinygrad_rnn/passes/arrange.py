@@ -165,8 +165,9 @@ class _Sums:
             terms = []
             for p in parts:
                 n = p.shape[joined.attrs["axis"]]
-                pair = [p, narrow(other, axis, at, at + n)]
-                term = contract(*(pair if k == 0 else pair[::-1]), *labels, node.attrs["out"])
+                part = narrow(other, axis, at, at + n)
+                x, y = (p, part) if k == 0 else (part, p)
+                term = contract(x, y, labels[0], labels[1], node.attrs["out"])
                 terms.append(term)
                 total = term if total is None else total + term
                 at += n
@@ -176,10 +177,10 @@ class _Sums:
             return [total]
         return None
 
-    def _narrow(self, node: Node, x: Tensor) -> Sequence[Tensor] | None:
-        product = producer(x, "contract")
+    def _narrow(self, node: Node, whole: Tensor) -> Sequence[Tensor] | None:
+        product = producer(whole, "contract")
         start, stop, step = (node.attrs[k] for k in ("start", "stop", "step"))
-        axes = [i for i, n in enumerate(x.shape) if (start[i], stop[i], step[i]) != (0, n, 1)]
+        axes = [i for i, n in enumerate(whole.shape) if (start[i], stop[i], step[i]) != (0, n, 1)]
         if product is None or len(axes) != 1 or step[axes[0]] != 1:
             return None
         label = product.attrs["out"][axes[0]]
@@ -190,7 +191,8 @@ class _Sums:
                 operands[k] = narrow(
                     operands[k], labels[k].index(label), start[axes[0]], stop[axes[0]]
                 )
-                return [contract(*operands, *labels, product.attrs["out"])]
+                x, y = operands
+                return [contract(x, y, *labels, product.attrs["out"])]
         return None
 
     def _sum(self, node: Node, args: list[Tensor]) -> Sequence[Tensor]:

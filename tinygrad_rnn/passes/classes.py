@@ -35,11 +35,11 @@ class Classes:
             count[v] = count.get(v, 0) + 1
         found = {}
         for i, (before, after) in enumerate(zip(self.carry_in, self.body.outputs)):
-            node = self.producer.get(after)
-            if node is None or node.op.name != "add" or count[before] != 1 or count[after] != 1:
+            made = self.producer.get(after)
+            if made is None or made.op.name != "add" or count[before] != 1 or count[after] != 1:
                 continue
-            if before in node.inputs:
-                addend = node.inputs[1 - node.inputs.index(before)]
+            if before in made.inputs:
+                addend = made.inputs[1 - made.inputs.index(before)]
                 if addend.type is after.type:
                     found[i] = addend
         return found

@@ -63,7 +63,7 @@ class Split:
         self.n_carry = n_carry
         self.classes = c = Classes(self.body, n_const, n_carry)
         #: values outside the loop: consts and invariants as they are, `batched` ones with a T axis
-        self.env = dict(zip(self.body.inputs[:n_const], args))
+        self.env: dict[Var, Tensor] = dict(zip(self.body.inputs[:n_const], args))
         self.env |= zip(c.xs, args[n_const + n_carry :])
         self.batched: set[Var] = set(c.xs)
         self.order = {node: i for i, node in enumerate(self.body.nodes)}
@@ -146,7 +146,7 @@ class Split:
 
     def _sum_of(self, v: Var) -> Thunk:
         self.later(v)
-        return lambda: bind(Sum, self.stacked(v), axes=(0,))  # type: ignore[no-any-return]
+        return lambda: bind(Sum, self.stacked(v), axes=(0,))
 
     def later(self, *vs: Var) -> None:
         """Remember to `need` these once it is settled what stays in the loop."""
@@ -299,7 +299,7 @@ def _summed(s: Split, node: Node) -> Thunk | None:
             out = tuple(i + 1 for i in range(v.type.ndim) if i not in axes)
             return lambda: contract(s.stacked(x), s.stacked(y), labels, labels, out)
     s.later(v)
-    return lambda: bind(Sum, s.stacked(v), axes=(0, *[i + 1 for i in axes]))  # type: ignore[no-any-return]
+    return lambda: bind(Sum, s.stacked(v), axes=(0, *[i + 1 for i in axes]))
 
 
 def _scattered(s: Split, node: Node) -> Thunk | None:

@@ -248,7 +248,7 @@ def _contract(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
             labels[k] = tuple(labels[k][perm.index(i)] for i in range(x.ndim))
             args[k] = tensor_of(inside.inputs[0])
             found = True
-    return [contract(*args, labels[0], labels[1], node.attrs["out"])] if found else None
+    return [contract(args[0], args[1], labels[0], labels[1], node.attrs["out"])] if found else None
 
 
 # --- loops ---------------------------------------------------------------------------------------
