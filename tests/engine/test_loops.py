@@ -186,3 +186,30 @@ def test_numbers_in_the_report():
     jitted = tg.explain(tg.jit(lambda x: x @ x))(tg.ones((2, 2)))
     assert jitted.products_outside == 1
     assert isinstance(np.asarray(loop.nodes).item(), int)
+
+
+def test_deep_and_shared_sums_inside_a_step():
+    """An inner loop unrolled in Python: sums hundreds deep, and one that doubles at every node."""
+    w, x = tg.tensor(seeded("w").normal(size=(2, 2)) * 0.3), tg.ones((3, 2), "float64")
+
+    def unrolled(w):
+        def step(c, r):
+            for _ in range(400):
+                c = tg.tanh(c @ w + r)
+            return c, c
+
+        return tg.scan(step, tg.ones((2,), "float64"), x)[1].sum()
+
+    def doubling(w):
+        def step(c, r):
+            d = w @ r
+            for _ in range(40):
+                d = (d + d) * 0.5
+            return c + d, None
+
+        return tg.scan(step, tg.zeros((2,), "float64"), x)[0].sum()
+
+    for f in (unrolled, doubling):
+        close(tg.jit(tg.grad(f))(w), tg.grad(f)(w), 1e-12)
+    report = tg.explain(tg.grad(unrolled))(w)
+    assert all("f64[2,2]" not in loop.carry for loop in report.loops)

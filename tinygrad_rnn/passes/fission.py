@@ -16,6 +16,7 @@ reachability.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from ..graph import Graph, Node, Var
@@ -29,7 +30,7 @@ from ..vectorize import batch_nodes, lead
 from .arrange import arrange
 from .classes import CARRY, Classes, X
 from .prune import prune
-from .rewriting import has_product, perform, producer, rebuild
+from .rewriting import has_product, perform, producer, rebuild, uses
 from .simplify import simplify
 
 Thunk = Callable[[], Tensor]
@@ -71,6 +72,8 @@ class Split:
         self.before = self._descend(X)
         self.needed: dict[Var, None] = {}
         self.wanted: list[Var] = []
+        self.uses = uses(self.body)
+        self.made: dict[Var, Thunk | None] = {}
         self.totals = {i: t for i, f in c.accumulators.items() if (t := self.total(f)) is not None}
         self.core = c.core(set(self.totals))
         self.after = self._descend(CARRY)
@@ -130,6 +133,12 @@ class Split:
 
     def total(self, v: Var) -> Thunk | None:
         """How to make the sum of `v` over all steps outside the loop; None if it should not be."""
+        if v not in self.made:
+            made = self._total(v)
+            self.made[v] = None if made is None else functools.cache(made)
+        return self.made[v]
+
+    def _total(self, v: Var) -> Thunk | None:
         c = self.classes
         if c.mask[v] == 0:
             return lambda: (
@@ -226,10 +235,27 @@ def _plus(first: Tensor, total: Tensor) -> Tensor:
 
 
 def _add(s: Split, node: Node) -> Thunk | None:
-    if any(v.type is not node.output.type for v in node.inputs):
-        return None
-    left, right = (s.total(v) for v in node.inputs)
-    return None if left is None or right is None else lambda: left() + right()
+    """A whole tree of additions at once: an unrolled loop in a step makes it very deep."""
+    terms: list[Var] = []
+    stack = [node.output]
+    while stack:
+        v = stack.pop()
+        inside = s.classes.producer.get(v)
+        if inside is node or (inside is not None and inside.op.name == "add" and s.uses[v] == 1):
+            if any(w.type is not v.type for w in inside.inputs):
+                return None
+            stack += inside.inputs[::-1]
+        else:
+            terms.append(v)
+    totals = [s.total(v) for v in terms]
+
+    def make() -> Tensor:
+        first, *rest = [t() for t in totals if t is not None]
+        for t in rest:
+            first = first + t
+        return first
+
+    return None if None in totals else make
 
 
 def _neg(s: Split, node: Node) -> Thunk | None:
