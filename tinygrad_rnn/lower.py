@@ -33,6 +33,10 @@ COSTLY = frozenset(
 )
 
 
+#: Operations whose result the level after the one that makes it reads from memory.
+BARRIERS = ("sum", "max", "concat")
+
+
 class Unsupported(Exception):
     """The scan cannot become a loop program; the message names the operation and why."""
 
@@ -234,6 +238,8 @@ class _Lowering:
             self.level[out] += 1
             return
         self.form[out] = getattr(self, f"_form_of_{name}", self._form_of_elementwise)(n, forms)
+        if name == "concat":  # written piece by piece, read as a whole by the next level
+            self.level[out] += 1
 
     def _form_of_elementwise(self, n: Node, forms: list[Form]) -> Form:
         out = n.outputs[0].type
@@ -297,7 +303,8 @@ class _Lowering:
             raise Unsupported(f"a product with labels {n.attrs['a']}, {n.attrs['b']} -> {n.attrs['out']}")
         o = n.outputs[0]
         self.form[o] = "mat"
-        self.level[o] = self.level[x] + 1
+        made = self.producer.get(x)
+        self.level[o] = self.level[x] + (made is None or made.op.name not in BARRIERS)
         turned = b.index(k[0]) == 1
         self.products = [*getattr(self, "products", []),
                          Product(o, x, y, turned, x.type.shape[1], o.type.shape[1])]  # fmt: skip
@@ -320,7 +327,7 @@ class _Lowering:
             if p.moving in self.producer:
                 kept.setdefault(p.moving, "scratch")
         for n in self.body.nodes:
-            if n.op.name in ("sum", "max"):
+            if n.op.name in BARRIERS:
                 kept.setdefault(n.outputs[0], "scratch")
         self._keep_costly(kept)
         self.kept = kept
@@ -338,7 +345,9 @@ class _Lowering:
         for v, kind in kept.items():
             if v in made or (v in reduced and kind == "scratch"):
                 continue
-            level = levels[self.level.get(v, 0)]
+            node = self.producer.get(v)
+            joined = node is not None and node.op.name == "concat"
+            level = levels[self.level.get(v, 0) - joined]
             f = self.form[v]
             if f == "mat":
                 for start, w in self._pieces(v):

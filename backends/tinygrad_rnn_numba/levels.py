@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinygrad_rnn.graph import Node, Var
-from tinygrad_rnn.lower import Level, LoopProgram, Reduce, Store
+from tinygrad_rnn.lower import BARRIERS, Level, LoopProgram, Reduce, Store
 
 from . import vmath
 from .target import target
@@ -270,11 +270,7 @@ class LevelEmitter:
             return False
         made = self.p.producer[v].op.name
         at = self.p.level_of[v]
-        if made == "contract":
-            return True
-        if made in ("sum", "max"):
-            return True
-        return at < self.number
+        return made == "contract" or made in BARRIERS or at < self.number
 
     def mat(self, v: Var, start: int, computing: bool = False) -> Any:
         """Lanes j … of columns start … of `v` in this row."""
