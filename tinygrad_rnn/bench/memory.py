@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +39,8 @@ def _resident(key: str) -> float:
 
 def _peak_of_process() -> float:
     """MiB; `ru_maxrss` is in bytes on macOS and in KiB elsewhere."""
+    import resource  # not everywhere
+
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 

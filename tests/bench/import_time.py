@@ -1,0 +1,16 @@
+"""How long `import tinygrad_rnn` takes once NumPy is there: prints milliseconds.
+
+Run as a process: `python import_time.py`. Wall-clock time, with the files in the system's cache.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy  # noqa: F401
+
+if __name__ == "__main__":
+    start = time.perf_counter()
+    import tinygrad_rnn  # noqa: F401
+
+    print((time.perf_counter() - start) * 1e3)
