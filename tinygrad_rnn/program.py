@@ -48,7 +48,9 @@ class Lifetimes:
         for v, i in self.last.items():
             r = self.root.get(v, v)
             self.group_last[r] = max(self.group_last.get(r, 0), i)
-        self.escaping = {self.root.get(v, v) for v in (*escaping, *graph.outputs)}
+        # a loop may hand on an operand as its result, under a name that is not known here as a view
+        handed = [v for node in graph.nodes if node.op.name in SEVERAL for v in node.inputs]
+        self.escaping = {self.root.get(v, v) for v in (*escaping, *handed, *graph.outputs)}
 
     def ending(self, i: int, node: Node) -> list[Var]:
         """Variables of this block that nobody reads after node i."""

@@ -32,6 +32,9 @@ FUNCTIONS = {
     "gradient": lambda a, b: tg.grad(lambda a, b: (tg.tanh(a @ b) * tg.exp(b * 0.1)).sum(), (0, 1))(a, b),
     "loop": lambda a, b: tg.scan(lambda c, x: ((d := tg.tanh(c * x) + c), (d, d * 2.0, c)), a[0], b),
     "loop carry swap": lambda a, b: tg.scan(lambda c, x: ((c[1] + x, c[0] * x), c[0]), (a[0], a[1]), b),
+    "loop hands on a const": lambda a, b: (
+        (d := a * 2.0), (e := tg.scan(lambda c, x: (d, c), b, b[:2])[0]), (g := d + b), tg.tanh(e), g,
+    )[3:],
     "large carry": lambda a, b: tg.scan(lambda c, x: ((d := tg.tanh(c + x)), d[0]), a, b[:5]),
     "large carry read twice": lambda a, b: tg.scan(lambda c, x: (tg.tanh(c) * x + c, (c.T[0], c)), a, b[:5]),
     "loop of products": lambda a, b: tg.scan(lambda c, x: ((d := tg.tanh(c @ b + x)), (d, c)), a, b[:5]),
