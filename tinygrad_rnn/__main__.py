@@ -13,9 +13,9 @@ import tinygrad_rnn as tg
 
 
 def backend_lines() -> list[str]:
-    """One line per registered backend: name, version, origin, and what is missing, if anything."""
+    """One line per registered backend: name, version, origin, and whether it is there."""
     return [
-        f"{info.name:<8}{info.version:<10}{info.origin:<50}{info.missing or 'installed'}"
+        f"{info.name:<8}{info.version:<10}{info.origin:<50}{info.state}"
         for info in tg.list_backends()
     ]
 

@@ -161,18 +161,24 @@ def checking() -> bool:
 
 
 class BackendInfo(NamedTuple):
-    """What is known of a backend without importing it."""
+    """What is known of a backend without importing it; `state`: `missing`, or that it is there."""
 
     name: str
     version: str
     origin: str
     missing: str | None
+    state: str
 
 
-#: What the backends of this project need beyond NumPy: module to look for, command to install it.
+#: What the backends of this project need beyond NumPy: module to look for, command to install it,
+#: what to say when it is there.
 REQUIRES = {
-    "numba": ("numba", 'pip install "tinygrad-rnn[numba]"'),
-    "cupy": ("cupy", 'pip install "tinygrad-rnn[cuda12]" or "tinygrad-rnn[cuda13]"'),
+    "numba": ("numba", 'pip install "tinygrad-rnn[numba]"', "installed"),
+    "cupy": (
+        "cupy",
+        'pip install "tinygrad-rnn[cuda12]" or "tinygrad-rnn[cuda13]"',
+        "installed (a GPU is looked for when it is used)",
+    ),
 }
 
 
@@ -200,11 +206,13 @@ def list_backends() -> list[BackendInfo]:
     rows = []
     for name, entry in sorted(_entries().items()):
         missing = None
-        module, hint = REQUIRES.get(name, (entry.module.split(".")[0], "reinstall its package"))
+        module, hint, found = REQUIRES.get(
+            name, (entry.module.split(".")[0], "reinstall its package", "installed")
+        )
         if importlib.util.find_spec(module) is None:
             missing = f"the package '{module}' is not installed: {hint}"
         version = entry.dist.version if entry.dist else "?"
-        rows.append(BackendInfo(name, version, _origin(entry), missing))
+        rows.append(BackendInfo(name, version, _origin(entry), missing, missing or found))
     return rows
 
 
@@ -225,7 +233,7 @@ def load_backend(name: str) -> Backend:
     try:
         cls = entry.load()
     except (ImportError, AttributeError) as error:
-        _, hint = REQUIRES.get(name, ("", "reinstall its package"))
+        _, hint, _ = REQUIRES.get(name, ("", "reinstall its package", ""))
         raise BackendError(
             f"backend '{name}' from {_origin(entry)} cannot be imported: {error}. Try: {hint}."
         ) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .backend import Backend, compiled, get_backend, run
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError
@@ -125,27 +125,57 @@ class Custom(Inlined, name="custom"):
         return bind_all(cls, *args, body=graph, rule=batched_rule)
 
 
+class Traced(NamedTuple):
+    """A function of tensors as a graph of its leaves and of what it captures.
+
+    The outputs are its results, then the values of the tensors that it assigns to: (the tensor,
+    whether gradients flow through its new value).
+    """
+
+    graph: Graph
+    captured: list[Tensor]
+    results: int
+    treedef: Any
+    assigned: list[tuple[Tensor, bool]]
+
+
 def trace_call(
-    what: str, f: Callable[..., Any], leaves: Sequence[Tensor], treedef: Any
-) -> tuple[Graph, list[Tensor], Any]:
-    """f as a graph of its leaves and of what it captures; (graph, captured, result tree)."""
+    what: str,
+    f: Callable[..., Any],
+    leaves: Sequence[Tensor],
+    treedef: Any,
+    assigns: bool = False,
+) -> Traced:
+    """f as a graph; what it assigns to is left as it was."""
     backend = leaves[0].backend if leaves else get_backend()
-    with Tracer(what, backend) as tracer:
+    with Tracer(what, backend, assigns=assigns) as tracer:
         fresh = [wrap(Value(t.type, tracer.input(t.type), backend)) for t in leaves]
-        outputs, out_def = flatten(f(*unflatten(treedef, fresh)))
-        for y in outputs:
-            if not isinstance(y, Tensor):
-                raise DTypeError(
-                    f"{what}: the function returned a {type(y).__name__}, expected tensors."
-                )
-        graph = tracer.finish([tracer.lift(y._value, y) for y in outputs])
-    return graph, [c.handle for c in tracer.captures.values()], out_def
+        before = [t._value for t in fresh]
+        try:
+            outputs, out_def = flatten(f(*unflatten(treedef, fresh)))
+            for y in outputs:
+                if not isinstance(y, Tensor):
+                    raise DTypeError(
+                        f"{what}: the function returned a {type(y).__name__}, expected tensors."
+                    )
+            # (where to assign, the tensor inside); arguments have a stand-in inside
+            places = [(handle, handle) for handle, _ in tracer.assigned.values()]
+            places += [(x, t) for x, t, v in zip(leaves, fresh, before) if t._value is not v]
+            inside = [*outputs, *(t for _, t in places)]
+            graph = tracer.finish([tracer.lift(t._value, t) for t in inside])
+        finally:
+            for handle, original in tracer.assigned.values():
+                handle._value = original
+    captured = [c.handle for c in tracer.captures.values()]
+    assigned = [(x, id(t) in tracer.rebound) for x, t in places]
+    return Traced(graph, captured, len(outputs), out_def, assigned)
 
 
 def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     """`f`, of which the backward pass recomputes the inside instead of saving it.
 
     Arguments and results are trees of tensors. Costs one more evaluation of `f`, saves its memory.
+    What `f` assigns to (the state of a generator, say) is assigned once, not by the recomputation.
 
     >>> from tinygrad_rnn import grad, tensor
     >>> grad(checkpoint(lambda x: (x * x).tanh()))(tensor(0.0)).item()
@@ -160,11 +190,21 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
                 raise DTypeError(
                     f"checkpoint: an argument is a {type(leaf).__name__}, expected tensors."
                 )
-        graph, captured, out_def = trace_call("checkpoint", f, leaves, treedef)
+        traced = trace_call("checkpoint", f, leaves, treedef, assigns=True)
         outs = bind_all(
-            Call, *leaves, *captured, body=graph, shown=len(graph.outputs), save="carry"
+            Call,
+            *leaves,
+            *traced.captured,
+            body=traced.graph,
+            shown=len(traced.graph.outputs),
+            save="carry",
         )
-        return unflatten(out_def, outs)
+        for (handle, recorded), new in zip(traced.assigned, outs[traced.results :]):
+            if recorded:
+                handle._rebind(new)
+            else:
+                handle.assign_(new)
+        return unflatten(traced.treedef, outs[: traced.results])
 
     return wrapped
 
@@ -189,7 +229,7 @@ def custom_vjp(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...,
                 raise DTypeError(
                     f"custom_vjp: an argument is a {type(leaf).__name__}, expected tensors."
                 )
-        graph, captured, out_def = trace_call("custom_vjp", f, leaves, treedef)
+        graph, captured, _, out_def, _ = trace_call("custom_vjp", f, leaves, treedef)
         if any(t.requires_grad for t in captured):
             raise GradientError(
                 "custom_vjp: the function captures a tensor that requires a gradient; make it an "

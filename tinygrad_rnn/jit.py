@@ -35,7 +35,7 @@ class Recording:
     ):
         self.backend = backend
         name = getattr(fn, "__name__", type(fn).__name__)
-        with Tracer(f"jit({name})", backend, assigns=True) as tracer:
+        with Tracer(f"jit({name})", backend, assigns=True, gradients=True) as tracer:
             given = [_placeholder(t, tracer) if isinstance(t, Tensor) else t for t in leaves]
             args, kwargs = unflatten(treedef, given)
             inputs = [t for t in given if isinstance(t, Tensor)]
@@ -258,10 +258,12 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Graph]:
 def explain(fn: Callable[..., Any]) -> Callable[..., Explanation]:
     """A function that says what `fn(*args)` becomes: its loops, their products, what they save.
 
-    >>> from tinygrad_rnn import scan
-    >>> report = explain(lambda x: scan(lambda c, x: (c + x, None), tensor(0.0), x)[0])(tensor([1.0,
-    2.0])) >>> len(report.loops), report.loops[0].length, report.loops[0].products
-    (1, 2, 0)
+    >>> from tinygrad_rnn import scan, zeros
+    >>> def run(h, w, xs):
+    ...     return scan(lambda h, x: (((h + x) @ w).tanh(), None), h, xs)[0]
+    >>> report = explain(run)(zeros((3, 2)), tensor([[1.0, 0.0], [0.5, 1.0]]), zeros((5, 3, 2)))
+    >>> len(report.loops), report.loops[0].length, report.loops[0].products
+    (1, 5, 1)
     """
 
     def wrapped(*args: Any, **kwargs: Any) -> Explanation:

@@ -7,11 +7,11 @@ A state is a uint32[4] tensor: key low, key high, stream, step. Drawing is a fun
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .backend import Backend
+from .backend import Backend, get_backend
 from .errors import ArgumentError, DTypeError
 from .ops.bits import RandomBits
 from .ops.creation import tensor
@@ -20,7 +20,8 @@ from .ops.functions import astype, cos, log, sqrt
 from .ops.movement import narrow, reshape
 from .primitive import bind
 from .tensor import Tensor
-from .trace import no_grad
+from .trace import no_grad, untraced
+from .trace import state as trace_state
 from .types import as_dtype, as_shape, default_dtype, float64
 
 _NEXT = np.array([0, 0, 0, 1], np.uint32)
@@ -162,29 +163,50 @@ class Generator:
         self.children = int(saved.get("children", 0))
 
 
-_default: list[Generator] = []
+class _Default:
+    """The default generators, one per backend, and the seed from which they start."""
+
+    seed = 0
+    of: ClassVar[dict[Backend, Generator]] = {}
 
 
-def default_generator() -> Generator:
-    """The generator that functions use when no `rng` is given."""
-    if not _default:
-        _default.append(Generator(0))
-    return _default[0]
+def default_generator(backend: str | Backend | None = None) -> Generator:
+    """The generator that functions use when no `rng` is given; every backend has its own.
+
+    Without an argument it is that of the current backend; inside a recorded function, of the
+    backend on which that runs.
+    """
+    tracer = trace_state.tracer
+    where = get_backend(backend) if backend or tracer is None else tracer.backend
+    found = _Default.of.get(where)
+    if found is None:
+        with untraced():  # its state is nobody's constant
+            found = _Default.of[where] = Generator(_Default.seed, backend=where)
+    return found
 
 
 def manual_seed(seed: int) -> Generator:
-    """Start the default generator again from a seed; returns it."""
-    generator = default_generator()
-    generator.seed(seed)
-    return generator
+    """Start the default generators of all backends again from a seed; returns the current one.
+
+    >>> a = manual_seed(7).uniform((2,))
+    >>> (a == manual_seed(7).uniform((2,))).all().item()
+    True
+    """
+    for generator in _Default.of.values():
+        generator.seed(seed)
+    _Default.seed = seed
+    return default_generator()
 
 
-def as_generator(rng: Generator | int | None) -> Generator:
-    """`rng` arguments: None (the default generator), a seed, or a Generator."""
+def as_generator(rng: Generator | int | None, backend: str | Backend | None = None) -> Generator:
+    """`rng` arguments: None (the default generator), a seed, or a Generator.
+
+    `backend` is where the numbers are needed, if not on the current one.
+    """
     if rng is None:
-        return default_generator()
+        return default_generator(backend)
     if isinstance(rng, Generator):
         return rng
     if isinstance(rng, int | np.integer):
-        return Generator(int(rng))
+        return Generator(int(rng), backend=backend)
     raise ArgumentError(f"rng must be None, a seed or a Generator, got {type(rng).__name__}.")

@@ -257,6 +257,8 @@ class Tensor(Attached):
             )
         if state.tracer is not None:
             state.tracer.note_assignment(self)
+            if state.grad and new.dtype.is_float:
+                new = new.detach()  # in the graph too, whoever differentiates it
         tracked = self._value.tracked and self.is_leaf
         self._value = leaf_value(new.type, new._value.data, new.backend, tracked, self)
         return self
@@ -272,7 +274,7 @@ class Tensor(Attached):
             self.assign_(new)
             return
         if state.tracer is not None:
-            state.tracer.note_assignment(self)
+            state.tracer.note_assignment(self, recorded=True)
         self._value = new._value
 
     # --- moving ------------------------------------------------------------------------------

@@ -55,17 +55,27 @@ class Tracer:
     """Records one graph; use as a context manager.
 
     `what` names the function in messages. `assigns` says whether tensors from outside may be
-    assigned to (they become outputs of the graph). `share=True` records equal nodes once, and keeps
-    in `producers` the node that made each variable (passes look at it).
+    assigned to (they become outputs of the graph), `gradients` whether their `.grad` may change.
+    `share=True` records equal nodes once, and keeps in `producers` the node that made each variable
+    (passes look at it).
     """
 
-    def __init__(self, what: str, backend: Backend, *, assigns: bool = False, share: bool = False):
-        self.what, self.backend, self.assigns = what, backend, assigns
+    def __init__(
+        self,
+        what: str,
+        backend: Backend,
+        *,
+        assigns: bool = False,
+        gradients: bool = False,
+        share: bool = False,
+    ):
+        self.what, self.backend, self.assigns, self.gradients = what, backend, assigns, gradients
         self.token = object()
         self.nodes: list[Node] = []
         self.inputs: list[Var] = []
         self.captures: dict[int, Capture] = {}
         self.assigned: dict[int, tuple[Any, Any]] = {}
+        self.rebound: set[int] = set()
         self.grads: dict[int, tuple[Any, Any]] = {}
         self.grad_reads: dict[int, tuple[Any, bool]] = {}
         self.guards: list[tuple[Any, str, Any]] = []
@@ -137,8 +147,12 @@ class Tracer:
     def owns(self, value: Any) -> bool:
         return type(value.data) is Var and value.data.owner is self.token
 
-    def note_assignment(self, handle: Any) -> None:
-        """Called before `handle` is rebound: remember what it held when the trace began."""
+    def note_assignment(self, handle: Any, recorded: bool = False) -> None:
+        """Called before `handle` is rebound: remember what it held when the trace began.
+
+        `recorded` says that gradients flow through the new value.
+        """
+        (self.rebound.add if recorded else self.rebound.discard)(id(handle))
         if self.owns(handle._value) and id(handle) not in self.assigned:
             return  # made inside this trace
         if not self.assigns:
@@ -150,7 +164,7 @@ class Tracer:
 
     def note_grad(self, handle: Any) -> None:
         """Called before `handle.grad` changes."""
-        if not self.assigns:
+        if not self.gradients:
             raise TraceError(
                 f"{self.what}: `.grad` of a tensor {handle._value.type} changes inside the "
                 "function; use grad(...) there, which returns the gradient."
@@ -234,6 +248,16 @@ class enable_grad(no_grad):
     """Inside, derivatives are recorded again, even within `no_grad`."""
 
     mode = True
+
+
+class untraced:
+    """Inside, operations are computed at once, even while a function is recorded."""
+
+    def __enter__(self) -> None:
+        self.tracer, state.tracer = state.tracer, None
+
+    def __exit__(self, *_: object) -> None:
+        state.tracer = self.tracer
 
 
 class unrecorded(no_grad):

@@ -149,13 +149,10 @@ def test_checkpoint_in_scan_jit_and_vmap():
 
 
 def test_checkpoint_of_random_masks_draws_the_same_mask():
-    g = tg.Generator(3)
-    mask = g.bernoulli(0.5, (4,))
+    mask = tg.Generator(3).bernoulli(0.5, (4,))
     x = f64(4)
     grads = tg.grad(lambda x: tg.checkpoint(lambda x: tg.where(mask, x * x, 0.0))(x).sum())(x)
     close(grads, np.where(mask.numpy(), 2 * x.numpy(), 0), 0)
-    with pytest.raises(RuntimeError, match=r"checkpoint.*u32\[4\].*assigned"):
-        tg.checkpoint(lambda x: x * g.uniform((4,), dtype="float64"))(x)
 
 
 # --- custom_vjp ------------------------------------------------------------------------------------

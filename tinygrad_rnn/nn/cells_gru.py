@@ -160,5 +160,5 @@ class JordanCell(Cell):
                 f"{self.where()}.teacher_forcing: targets are {targets.type}, expected shape "
                 f"{expected} for inputs {x.type}."
             )
-        forced = as_generator(rng).bernoulli(p, x.shape[:-1]).to(x.backend)
+        forced = as_generator(rng, x.backend).bernoulli(p, x.shape[:-1]).to(x.backend)
         return x, targets, forced

@@ -69,7 +69,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Any = None) -
     check_probability("dropout", p=p)
     if not training or p == 0:
         return x
-    keep = as_generator(rng).bernoulli(1.0 - p, x.shape).to(x.backend)
+    keep = as_generator(rng, x.backend).bernoulli(1.0 - p, x.shape).to(x.backend)
     return ops.where(keep, x * (0.0 if p == 1 else 1.0 / (1.0 - p)), ops.zeros_like(x))
 
 

@@ -23,8 +23,7 @@ from .module import Module
 
 def draw(rng: Any, p: float, shape: Shape, like: Tensor) -> Tensor:
     """Booleans that are True with probability p, where `like` lives."""
-    keep: Tensor = as_generator(rng).bernoulli(p, shape).to(like.backend)
-    return keep
+    return as_generator(rng, like.backend).bernoulli(p, shape).to(like.backend)
 
 
 class CellWrapper(Module):
