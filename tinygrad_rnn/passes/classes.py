@@ -36,7 +36,7 @@ class Classes:
         found = {}
         for i, (before, after) in enumerate(zip(self.carry_in, self.body.outputs)):
             made = self.producer.get(after)
-            if made is None or made.op.name != "add" or count[before] != 1 or count[after] != 1:
+            if made is None or made.op.name != "add" or count.get(before) != 1 or count[after] != 1:
                 continue
             if before in made.inputs:
                 addend = made.inputs[1 - made.inputs.index(before)]
