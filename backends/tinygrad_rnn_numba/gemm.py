@@ -7,10 +7,10 @@ no second pool of threads (the BLAS's) that competes with ours.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from tinygrad_rnn_numpy import pool
 
 from . import runtime
@@ -25,11 +25,18 @@ SMALLEST = 1 << 15
 
 @functools.cache
 def _function(bits: int, turned: bool) -> int:
-    """The compiled product; numbers: M, K, N, a, lda, b, stride of k, stride of n, c, work, blocks."""
+    """The address of the compiled product."""
+    return runtime.compiled(f"gemm {bits} {turned}", lambda: _product(bits, turned))
+
+
+def _product(bits: int, turned: bool) -> Callable[[int, int], None]:
+    """The product in Python; numbers: M, K, N, a, lda, b, stride of k, stride of n, c, work, blocks."""
+    from . import intrinsics
+
     size, step, width = bits // 8, target().rows, panel_width(bits // 8)
     strips = [_strip(bits, turned, adds) for adds in (False, True)]
     first, later = strips
-    copy, merge, gather, load = _copier(bits), _merger(bits), _gatherer(bits), runtime.load
+    copy, merge, gather, load = _copier(bits), _merger(bits), _gatherer(bits), intrinsics.load
     packs = 1 if turned else 0
 
     def product(numbers: int, block: int) -> None:
@@ -68,12 +75,14 @@ def _function(bits: int, turned: bool) -> int:
                         first(left, ld, panel, edge, width, depth, rows)
                         merge(edge, out, N, rows, N - p * width, k0)
 
-    return runtime.function(product)
+    return product
 
 
 @functools.cache
 def _strip(bits: int, turned: bool, adds: bool) -> Any:
     """All rows of one panel. `turned`: A comes in packs of a tile's rows, [packs, k, rows]."""
+    from numba import njit
+
     size, step = bits // 8, target().rows
     full, four, two, one = (tile(bits, r, turned, adds) for r in (step, 4, 2, 1))
 
@@ -105,9 +114,13 @@ def _strip(bits: int, turned: bool, adds: bool) -> Any:
 @functools.cache
 def _gatherer(bits: int) -> Any:
     """Pack A stored [depth, rows] to [packs, depth, rows of a tile]."""
-    put, get = runtime.put(bits), runtime.get(bits)
+    from numba import njit
+
+    from . import intrinsics
+
+    put, get = intrinsics.put(bits), intrinsics.get(bits)
     size, step = bits // 8, target().rows
-    row = runtime.move(bits, step)
+    row = intrinsics.move(bits, step)
 
     @njit(error_model="numpy")  # type: ignore[misc]
     def gather(a: int, lda: int, depth: int, rows: int, out: int) -> None:
@@ -129,9 +142,13 @@ def _gatherer(bits: int) -> Any:
 @functools.cache
 def _copier(bits: int) -> Any:
     """Pack [depth, columns] of B with strides to rows of a panel, padded with zeros."""
-    put, get = runtime.put(bits), runtime.get(bits)
+    from numba import njit
+
+    from . import intrinsics
+
+    put, get = intrinsics.put(bits), intrinsics.get(bits)
     size, width = bits // 8, panel_width(bits // 8)
-    row = runtime.move(bits, width)
+    row = intrinsics.move(bits, width)
 
     @njit(error_model="numpy")  # type: ignore[misc]
     def copy(b: int, sk: int, sn: int, depth: int, columns: int, out: int) -> None:
@@ -151,7 +168,11 @@ def _copier(bits: int) -> Any:
 @functools.cache
 def _merger(bits: int) -> Any:
     """Copy or add the valid columns of the last panel to C."""
-    put, get = runtime.put(bits), runtime.get(bits)
+    from numba import njit
+
+    from . import intrinsics
+
+    put, get = intrinsics.put(bits), intrinsics.get(bits)
     size, width = bits // 8, panel_width(bits // 8)
 
     @njit(error_model="numpy")  # type: ignore[misc]

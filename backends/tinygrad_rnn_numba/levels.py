@@ -11,8 +11,6 @@ import functools
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from tinygrad_rnn.graph import Node, Var
 from tinygrad_rnn.lower import BARRIERS, Level, LoopProgram, Reduce, Store
@@ -417,10 +415,18 @@ def _cast(b: ir.IRBuilder, n: int, x: Any, old: Any, new: Any) -> Any:
     return b.trunc(x, kind(new)) if new.itemsize < old.itemsize else x
 
 
-def make(program: LoopProgram, level: int) -> tuple[Any, Symbols]:
-    """The intrinsic of a level (of a tuple of integers), and which integers it takes."""
-    symbols = Symbols()
-    _collect(program, level, symbols)
+def symbols(program: LoopProgram, level: int) -> Symbols:
+    """Which integers the code of a level takes."""
+    found = Symbols()
+    _collect(program, level, found)
+    return found
+
+
+def make(program: LoopProgram, level: int, symbols: Symbols) -> Any:
+    """The intrinsic of a level, of a tuple of integers."""
+    from numba import types
+    from numba.extending import intrinsic
+
     count = len(symbols.names)
 
     @intrinsic  # type: ignore[misc]
@@ -432,7 +438,7 @@ def make(program: LoopProgram, level: int) -> tuple[Any, Symbols]:
 
         return types.void(numbers), codegen
 
-    return run, symbols
+    return run
 
 
 def _collect(program: LoopProgram, level: int, symbols: Symbols) -> None:
@@ -451,12 +457,11 @@ def _collect(program: LoopProgram, level: int, symbols: Symbols) -> None:
 
 def text(program: LoopProgram, level: int) -> str:
     """The IR of a level as text: what its compiled code depends on."""
-    symbols = Symbols()
-    _collect(program, level, symbols)
+    found = symbols(program, level)
     module = ir.Module()
-    count = len(symbols.names)
+    count = len(found.names)
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * count), "level")
     builder = ir.IRBuilder(fn.append_basic_block())
-    LevelEmitter(program, level, symbols).emit(builder, fn.args)
+    LevelEmitter(program, level, found).emit(builder, fn.args)
     builder.ret_void()
     return str(fn)

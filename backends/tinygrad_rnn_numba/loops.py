@@ -29,12 +29,12 @@ class Loop:
         self.program: LoopProgram = lower(node)
         self.T: int = node.attrs["length"]
         self.reverse: bool = node.attrs["reverse"]
-        self.emitters = [levels.make(self.program, k) for k in range(len(self.program.levels))]
+        self.symbols = [levels.symbols(self.program, k) for k in range(len(self.program.levels))]
         self.products = [p for level in self.program.levels for p in level.products]
         self.numbers: dict[tuple[Any, ...], int] = {}
         self.carry_stack = self._carry_stacks()
         self.source = self._source()
-        self.run: Callable[[int, int], None] | None = None
+        self.run: int | None = None
 
     # --- where things are --------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class Loop:
             for p in level.products:
                 body.append(self._product(p, address))
             if level.loops or level.columns:
-                names = ", ".join(self._symbol(key, address) for key in self.emitters[k][1].names)
+                names = ", ".join(self._symbol(key, address) for key in self.symbols[k].names)
                 body.append(f"level_{k}(({names},))")
                 used.append(f"level_{k}")
         head = [f"q{i} = load(numbers, {i})" for i in range(len(self.numbers))]
@@ -117,21 +117,30 @@ class Loop:
 
     def scope(self) -> dict[str, Any]:
         """What the source refers to."""
+        from . import intrinsics
+
         bits = {8 * p.out.type.dtype.itemsize for p in self.products}
         names: dict[str, Any] = {f"product_{b}": product(b) for b in bits}
-        names |= {f"level_{k}": run for k, (run, _) in enumerate(self.emitters)}
-        return names | {"load": runtime.load}
+        for k, symbols in enumerate(self.symbols):
+            names[f"level_{k}"] = levels.make(self.program, k, symbols)
+        return names | {"load": intrinsics.load}
+
+    def function(self) -> Callable[[int, int], None]:
+        """The loop in Python, for Numba to compile."""
+        scope = self.scope()
+        exec(compile(self.source, "<loop>", "exec"), scope)
+        return scope["loop"]  # type: ignore[no-any-return]
 
     def structure(self) -> str:
         """Text that is equal for loops that the same compiled function serves."""
-        return self.source + "\n" + "\n".join(levels.text(self.program, k) for k in range(len(self.emitters)))
+        return self.source + "\n" + "\n".join(levels.text(self.program, k) for k in range(len(self.symbols)))
 
     def __call__(self, *buffers: Any) -> tuple[Any, ...]:
         p = self.program
         if self.T == 0 or p.rows == 0:
             return self._nothing(buffers)
         if self.run is None:
-            self.run = runtime.compiled(self.structure(), self.source, self.scope())
+            self.run = runtime.compiled(self.structure(), self.function)
         operands = [runtime.contiguous(b) for b in buffers]
         inputs = dict(zip(p.body.inputs, operands))
         arrays: dict[Var, Any] = dict(inputs)

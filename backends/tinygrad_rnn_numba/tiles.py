@@ -11,8 +11,6 @@ import functools
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
 from .target import target
 
@@ -35,6 +33,9 @@ def tile(bits: int, rows: int, turned: bool = False, adds: bool = False) -> Any:
 
     turned: A is stored [k, rows]. adds: C is added to.
     """
+    from numba import types
+    from numba.extending import intrinsic
+
     lanes, vectors, size = target().lanes(bits // 8), target().vectors, bits // 8
 
     @intrinsic  # type: ignore[misc]
@@ -113,6 +114,8 @@ def splat(builder: ir.IRBuilder, scalar: Any, lanes: int) -> Any:
 @functools.cache
 def product(bits: int) -> Any:
     """njit function (a, lda, b, c, ldc, k, n, rows): all rows and panels of one product."""
+    from numba import njit
+
     size, step = bits // 8, target().rows
     width = panel_width(size)
     full, four, two, one = (tile(bits, r) for r in (step, 4, 2, 1))
