@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 from .backend import Backend, compiled, get_backend, run
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError
-from .graph import Graph
+from .graph import Graph, Var
 from .ops.reductions import sum as sum_
 from .primitive import Flags, Operands, Primitive, bind_all, item
 from .residuals import derive, inner, with_residuals
 from .tensor import Tensor, Value, wrap
-from .trace import Tracer
+from .trace import Tracer, state
 from .tree import flatten, unflatten
 from .types import Type
-from .vectorize import batch_graph, vmap
+from .vectorize import batch_graph, replay
 
 
 class Inlined(Primitive):
@@ -81,8 +81,16 @@ class Call(Inlined, name="call"):
         return tuple(batch_graph(attrs["body"], size, args, batched))
 
 
+class Rule(NamedTuple):
+    """A derivative rule as a graph `cotangents, results, operands -> cotangents of operands`, and the
+    numbers of the operands that get one."""
+
+    graph: Graph
+    gives: tuple[int, ...]
+
+
 class Custom(Inlined, name="custom"):
-    """A function with a derivative rule of the user's: `rule(g, y, *args) -> cotangents`."""
+    """A function with a derivative rule of the user's; what the rule captures is an operand too."""
 
     reference = staticmethod(lambda *xs, body, **_: tuple(body.interpret(*xs)))
     vjp = ()
@@ -94,35 +102,34 @@ class Custom(Inlined, name="custom"):
         record = y._value
         outs = [wrap(item(record, i)) for i in range(len(record.type))]
         cts = [g[i] if i in g else zeros(o.shape, o.dtype, o.backend) for i, o in enumerate(outs)]
-        return attrs["rule"](cts, outs, inputs)
+        rule: Rule = attrs["rule"]
+        found = dict(zip(rule.gives, replay(rule.graph, [*cts, *outs, *inputs])))
+        return [found.get(i) for i in range(len(inputs))]
 
     @classmethod
     def batch(cls, size: int, args: Operands, batched: Flags, **attrs: Any) -> Any:
-        from .residuals import NOWHERE
-
         body, rule = attrs["body"], attrs["rule"]
-        with Tracer("vmap", NOWHERE) as tracer:
-            types = [
-                v.type.with_shape((size, *v.type.shape)) if b else v.type
-                for v, b in zip(body.inputs, batched)
-            ]
-            xs = [wrap(Value(t, tracer.input(t), NOWHERE)) for t in types]
-            outs = batch_graph(body, size, xs, batched)
-            graph = tracer.finish([t._value.data for t in outs])
+        if rule is not None:
+            flags = (*(True,) * (2 * len(body.outputs)), *batched)
+            sums = [not batched[i] for i in rule.gives]
+            rule = Rule(_batched(rule.graph, size, flags, sums), rule.gives)
+        body = _batched(body, size, batched, [False] * len(body.outputs))
+        return bind_all(cls, *args, body=body, rule=rule)
 
-        def batched_rule(g: list[Tensor], y: list[Tensor], inputs: Sequence[Tensor]) -> list[Any]:
-            axes = (*(0,) * len(g), *(0,) * len(y), *(0 if b else None for b in batched))
 
-            def one(*flat: Tensor) -> Any:
-                n = len(g)
-                out = rule(list(flat[:n]), list(flat[n : 2 * n]), flat[2 * n :])
-                return [ct for ct in out if ct is not None]
+def _batched(graph: Graph, size: int, flags: Flags, sums: Sequence[bool]) -> Graph:
+    """The graph for `size` rows at once; outputs in `sums` are added up over the rows."""
+    from .residuals import NOWHERE
 
-            found = iter(vmap(one, axes)(*g, *y, *inputs))
-            given = [next(found, None) if t.dtype.is_float else None for t in inputs]
-            return [ct if b or ct is None else sum_(ct, 0) for ct, b in zip(given, batched)]
-
-        return bind_all(cls, *args, body=graph, rule=batched_rule)
+    with Tracer("vmap", NOWHERE) as tracer:
+        types = [
+            v.type.with_shape((size, *v.type.shape)) if b else v.type
+            for v, b in zip(graph.inputs, flags)
+        ]
+        xs = [wrap(Value(t, tracer.input(t), NOWHERE)) for t in types]
+        outs = batch_graph(graph, size, xs, flags)
+        outs = [sum_(t, 0) if add else t for t, add in zip(outs, sums)]
+        return tracer.finish([t._value.data for t in outs])
 
 
 class Traced(NamedTuple):
@@ -171,6 +178,14 @@ def trace_call(
     return Traced(graph, captured, len(outputs), out_def, assigned)
 
 
+def _tensors(what: str, args: tuple[Any, ...]) -> tuple[list[Tensor], Any]:
+    leaves, treedef = flatten(args)
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise DTypeError(f"{what}: an argument is a {type(leaf).__name__}, expected tensors.")
+    return leaves, treedef
+
+
 def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     """`f`, of which the backward pass recomputes the inside instead of saving it.
 
@@ -184,12 +199,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def wrapped(*args: Any) -> Any:
-        leaves, treedef = flatten(args)
-        for leaf in leaves:
-            if not isinstance(leaf, Tensor):
-                raise DTypeError(
-                    f"checkpoint: an argument is a {type(leaf).__name__}, expected tensors."
-                )
+        leaves, treedef = _tensors("checkpoint", args)
         traced = trace_call("checkpoint", f, leaves, treedef, assigns=True)
         outs = bind_all(
             Call,
@@ -223,12 +233,7 @@ def custom_vjp(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...,
 
     @functools.wraps(f)
     def wrapped(*args: Any) -> Any:
-        leaves, treedef = flatten(args)
-        for leaf in leaves:
-            if not isinstance(leaf, Tensor):
-                raise DTypeError(
-                    f"custom_vjp: an argument is a {type(leaf).__name__}, expected tensors."
-                )
+        leaves, treedef = _tensors("custom_vjp", args)
         graph, captured, _, out_def, _ = trace_call("custom_vjp", f, leaves, treedef)
         if any(t.requires_grad for t in captured):
             raise GradientError(
@@ -263,7 +268,30 @@ def custom_vjp(f: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...,
                     )
             return flat + [None] * (len(inputs) - len(leaves))
 
-        outs = bind_all(Custom, *leaves, *captured, body=graph, rule=on_leaves)
+        operands, made = [*leaves, *captured], None
+        if state.tracer is not None or (state.grad and any(t.requires_grad for t in leaves)):
+            made, more = _trace_rule(graph, operands, on_leaves)
+            extra = [Var(t.type) for t in more]
+            graph = Graph([*graph.inputs, *extra], graph.nodes, graph.outputs)
+            operands += more
+        outs = bind_all(Custom, *operands, body=graph, rule=made)
         return unflatten(out_def, outs)
 
     return wrapped
+
+
+def _trace_rule(
+    graph: Graph, operands: Sequence[Tensor], rule: Callable[..., list[Any]]
+) -> tuple[Rule, list[Tensor]]:
+    """The rule as a graph, and what it captures."""
+    backend = operands[0].backend if operands else get_backend()
+    with Tracer("the rule of custom_vjp", backend) as tracer:
+
+        def fresh(types: Sequence[Type]) -> list[Tensor]:
+            return [wrap(Value(t, tracer.input(t), backend)) for t in types]
+
+        results = [v.type for v in graph.outputs]
+        found = rule(fresh(results), fresh(results), fresh([t.type for t in operands]))
+        gives = tuple(i for i, ct in enumerate(found) if ct is not None)
+        made = tracer.finish([tracer.lift(found[i]._value, found[i]) for i in gives])
+    return Rule(made, gives), [c.handle for c in tracer.captures.values()]

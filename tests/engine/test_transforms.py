@@ -207,3 +207,22 @@ def test_custom_rule_errors():
         tg.custom_vjp(lambda x: x * w, lambda g, y, x: g)(x)
     with pytest.raises(TypeError, match="int"):
         tg.custom_vjp(lambda x: x, lambda g, y, x: g)(3)
+
+
+def test_a_rule_may_capture_tensors_anywhere():
+    w, k = f64(2, seed="w"), tg.tensor(np.array([1, 0]))
+    f = tg.custom_vjp(lambda x: x * x, lambda g, y, x: g * w[k] * tg.tensor(np.array([2.0, 3.0])))
+    want = w.numpy()[[1, 0]] * [2.0, 3.0]
+    for wrap in (lambda f: f, tg.jit, tg.checkpoint, lambda f: lambda x: tg.vmap(f)(tg.stack([x]))[0]):
+        close(tg.grad(lambda x, f=wrap(f): f(x).sum())(f64(2)), want, 1e-14)
+    step = lambda c, x: (f(c) + x, None)  # noqa: E731
+    scanned = lambda x: tg.scan(step, x, tg.zeros((3, 2), "float64"))[0].sum()  # noqa: E731
+    for derive in (tg.grad, lambda f: tg.jit(tg.grad(f))):
+        close(derive(scanned)(f64(2)), want**3, 1e-13)
+
+
+def test_equal_functions_with_different_rules_stay_apart():
+    x = tg.tensor(1.0)
+    for k in range(30):
+        f = tg.custom_vjp(lambda x: x * 1.0, lambda g, y, x, k=k: g * float(k))
+        assert tg.jit(tg.grad(f))(x).item() == tg.grad(f)(x).item() == k
