@@ -29,6 +29,7 @@ FLOORS = [
     {"passes"},
     {"scan"},
     {"residuals"},
+    {"derivatives"},
     {"autodiff"},
     {"pullbacks"},
     {"vectorize"},

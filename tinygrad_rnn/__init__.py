@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import passes as passes
 from . import random
-from .autodiff import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .backend import Backend, get_backend, list_backends, use_backend
 from .call import checkpoint, custom_vjp
+from .derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .errors import (
     ArgumentError,
     BackendError,

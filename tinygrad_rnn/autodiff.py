@@ -1,4 +1,4 @@
-"""THE reverse pass, and every derivative built on it.
+"""THE reverse pass, on which every derivative is built, and `Tensor.backward`.
 
 In: recorded values and cotangents. Out: cotangents of leaves or of chosen values. The rules of the
 primitives are tensor operations, so what the pass computes can be recorded, compiled and
@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError, DTypeError, GradientError, ShapeError
-from .ops.creation import eye, ones_like, tensor, zeros_like
+from .errors import GradientError, ShapeError
+from .ops.creation import ones_like
 from .ops.elementwise import Add, Alias
-from .ops.movement import reshape, sum_to
-from .ops.reduction import Sum
+from .ops.movement import sum_to
 from .primitive import ITEM, RELEASED, apply, bind
 from .pullbacks import pullback_program
-from .tensor import Tensor, Tracked, Value, leaf_value, wrap
-from .trace import enable_grad, no_grad, state, unrecorded
-from .tree import flatten, paths, tree_map, unflatten
+from .tensor import Tensor, Tracked, Value, wrap
+from .trace import enable_grad, no_grad, state
 
 Cotangents = dict[int, Any]
 
@@ -158,6 +156,7 @@ def backward(
     unless `retain_graph` (default: `create_graph`); with `create_graph` the gradients are recorded
     themselves.
 
+    >>> from tinygrad_rnn import tensor
     >>> x = tensor([1.0, 2.0], requires_grad=True)
     >>> (x * x).sum().backward()
     >>> x.grad.tolist()
@@ -200,263 +199,6 @@ def detach(self: Tensor) -> Tensor:
         return out
     value = self._value
     return wrap(Value(value.type, value.data, value.backend))
-
-
-# --- derivatives of functions --------------------------------------------------------------------
-
-
-def _leaf(x: Tensor) -> Tensor:
-    """A fresh name for `x` on the tape, at which the reverse pass stops."""
-    out: Tensor = bind(Alias, x)
-    v = out._value
-    return out if v.tracked else wrap(leaf_value(v.type, v.data, v.backend, True, None))
-
-
-def _independent(found: Sequence[Tracked], own: set[int]) -> bool:
-    """Whether all of the tape starts at `own` values, so that nobody outside can ask more."""
-    return all(
-        (not any(w.tracked for w in v.inputs)) if id(v) in own else v.op is not None for v in found
-    )
-
-
-def _check_float(name: str, leaves: Sequence[Any], where: Sequence[str]) -> list[Tensor]:
-    out = []
-    for leaf, path in zip(leaves, where):
-        t = leaf if isinstance(leaf, Tensor) else tensor(leaf)
-        if not t.dtype.is_float:
-            raise GradientError(
-                f"{name}: {path} is {t.type}; only floating tensors have derivatives. Cast it with "
-                ".astype('float32'), or leave it out of argnums."
-            )
-        out.append(t)
-    return out
-
-
-class _Record:
-    """f recorded once at some arguments: what every derivative below starts from."""
-
-    def __init__(
-        self, name: str, f: Callable[..., Any], args: tuple[Any, ...], argnums: Any, aux: bool
-    ):
-        self.name = name
-        self.single = not isinstance(argnums, tuple | list)
-        nums = (argnums,) if self.single else tuple(argnums)
-        for i in nums:
-            if not (isinstance(i, int) and -len(args) <= i < len(args)):
-                raise ArgumentError(f"{name}: argnums {argnums} with {len(args)} arguments.")
-        chosen = tuple(args[i] for i in nums)
-        leaves, self.treedef = flatten(chosen)
-        names = paths(chosen, "argument")
-        with enable_grad():
-            self.leaves = [_leaf(t) for t in _check_float(name, leaves, names)]
-            given = list(args)
-            for i, new in zip(nums, unflatten(self.treedef, self.leaves)):
-                given[i] = new
-            out = f(*given)
-        self.aux = None
-        if aux:
-            if not (isinstance(out, tuple) and len(out) == 2):
-                raise ArgumentError(f"{name}: with has_aux=True the function must return (y, aux).")
-            out, self.aux = out
-        self.out = out
-        self.own = {id(t._value) for t in self.leaves}
-        self.closed: bool | None = None
-
-    def scalar(self) -> Tensor:
-        y = self.out
-        if not isinstance(y, Tensor):
-            raise DTypeError(
-                f"{self.name}: the function must return a tensor, got {type(y).__name__}."
-            )
-        if y.size != 1 or not y.dtype.is_float:
-            raise GradientError(
-                f"{self.name}: the function must return a floating scalar, got {y.type}; "
-                "reduce it (.sum(), .mean()), or use jacobian/vjp."
-            )
-        return y
-
-    def pull(self, outputs: Sequence[Tensor], cotangents: Sequence[Tensor]) -> Any:
-        values = [t._value for t in outputs]
-        found = tape(values, self.own)
-        closed = _independent(found, self.own) and not any(c._value.tracked for c in cotangents)
-        self.closed = closed
-        with unrecorded() if closed else enable_grad():
-            seeds = [(v, c) for v, c in zip(values, cotangents) if v.tracked]
-            left = (pull_unrecorded if closed else pull)(found, seeds, self.own, False)
-            grads = [
-                left[id(t._value)] if id(t._value) in left else zeros_like(t) for t in self.leaves
-            ]
-        result = unflatten(self.treedef, grads)
-        return result[0] if self.single else result
-
-    def settle(self, tree: Any) -> Any:
-        """Results without the tape, unless somebody outside could differentiate them."""
-
-        def cut(t: Any) -> Any:
-            if isinstance(t, Tensor) and t._value.tracked:
-                if (t is self.out and self.closed) or _independent(
-                    tape([t._value], self.own), self.own
-                ):
-                    return wrap(Value(t.type, t._value.data, t.backend))
-            return t
-
-        return tree_map(cut, tree)
-
-
-def value_and_grad(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Callable[..., Any]:
-    """A function that returns (f(*args), gradient of f with respect to the chosen arguments).
-
-    Arguments may be trees of tensors; the gradient has the same structure.
-
-    >>> value_and_grad(lambda x: x ** 3)(tensor(2.0))[1].item()
-    12.0
-    """
-
-    def wrapped(*args: Any) -> Any:
-        record = _Record("grad", f, args, argnums, has_aux)
-        y = record.scalar()
-        gradient = record.pull([y], [ones_like(y)])
-        value = record.settle((y, record.aux)) if has_aux else record.settle(y)
-        return value, gradient
-
-    return wrapped
-
-
-def grad(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Callable[..., Any]:
-    """A function that returns the gradient of the scalar function `f`; nests to any order.
-
-    >>> grad(grad(lambda x: x ** 3))(tensor(2.0)).item()
-    12.0
-    """
-    both = value_and_grad(f, argnums, has_aux)
-
-    def wrapped(*args: Any) -> Any:
-        value, gradient = both(*args)
-        return (gradient, value[1]) if has_aux else gradient
-
-    return wrapped
-
-
-def vjp(f: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """(f(*args), pullback): the pullback maps a cotangent of the result to those of all arguments.
-
-    >>> y, pullback = vjp(lambda a, b: a * b, tensor(3.0), tensor(4.0))
-    >>> [ct.item() for ct in pullback(tensor(1.0))]
-    [4.0, 3.0]
-    """
-    record = _Record("vjp", f, args, tuple(range(len(args))), False)
-    outputs, treedef = flatten(record.out)
-    outputs = [y if isinstance(y, Tensor) else tensor(y) for y in outputs]
-
-    def pullback(cotangent: Any) -> Any:
-        cts, given = flatten(cotangent)
-        if given != treedef:
-            raise ArgumentError(f"vjp: the cotangent has structure {given}, the result {treedef}.")
-        cts = [c if isinstance(c, Tensor) else tensor(c, y.dtype) for c, y in zip(cts, outputs)]
-        for c, y in zip(cts, outputs):
-            if c.type is not y.type:
-                raise ShapeError(f"vjp: a cotangent is {c.type}, its output is {y.type}.")
-        return record.pull(outputs, cts)
-
-    return record.settle(unflatten(treedef, outputs)), pullback
-
-
-def _as_tuple(x: Any) -> tuple[Any, ...]:
-    return x if isinstance(x, tuple) else (x,)
-
-
-def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
-    """(f(*primals), its directional derivative along `tangents`).
-
-    The pullback is linear in its cotangent; differentiating it with respect to that gives J v.
-
-    >>> jvp(lambda x: x ** 2, (tensor(3.0),), (tensor(1.0),))[1].item()
-    6.0
-    """
-    primals, tangents = _as_tuple(primals), _as_tuple(tangents)
-    _, treedef = flatten(primals)
-    directions, given = flatten(tangents)
-    if given != treedef:
-        raise ArgumentError(f"jvp: tangents have structure {given}, primals {treedef}.")
-    record = _Record("jvp", f, primals, tuple(range(len(primals))), False)
-    outputs, out_def = flatten(record.out)
-    with enable_grad():
-        # any value will do: the pullback is linear in its cotangent
-        dummies = [_leaf(ones_like(y).detach()) for y in outputs]
-        values = [y._value for y in outputs]
-        left = pull(tape(values, record.own), list(zip(values, dummies)), record.own, False)
-        pulled = [left.get(id(t._value)) for t in record.leaves]
-        own = {id(d._value) for d in dummies}
-        seeds = [
-            (p._value, v if isinstance(v, Tensor) else tensor(v, p.dtype))
-            for p, v in zip(pulled, directions)
-            if p is not None and p._value.tracked
-        ]
-        found = tape([v for v, _ in seeds], own)
-        back = pull(found, seeds, own, False)
-        moved = [back[id(d._value)] if id(d._value) in back else zeros_like(d) for d in dummies]
-    record.own |= own
-    return record.settle((unflatten(out_def, outputs), unflatten(out_def, moved)))  # type: ignore[no-any-return]
-
-
-def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
-    """The product of the Hessian of the scalar function `f` at `primals` with `tangents`.
-
-    >>> hvp(lambda x: (x ** 3).sum(), tensor([1.0, 2.0]), tensor([1.0, 1.0])).tolist()
-    [6.0, 12.0]
-    """
-    single = not isinstance(primals, tuple)
-    primals, tangents = _as_tuple(primals), _as_tuple(tangents)
-    nums = tuple(range(len(primals)))
-
-    def directional(*args: Any) -> Tensor:
-        gradients, _ = flatten(grad(f, nums)(*args))
-        directions, _ = flatten(tangents)
-        total = None
-        for g, v in zip(gradients, directions):
-            v = v if isinstance(v, Tensor) else tensor(v, g.dtype)
-            term = bind(Sum, g * v, axes=tuple(range(g.ndim)))
-            total = term if total is None else total + term
-        assert total is not None
-        return total
-
-    out = grad(directional, nums)(*primals)
-    return out[0] if single else out
-
-
-def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
-    """A function that returns d f(x)[i...] / d x[j...] with shape [*f(x).shape, *x.shape].
-
-    >>> jacobian(lambda x: x ** 2)(tensor([1.0, 2.0])).tolist()
-    [[2.0, 0.0], [0.0, 4.0]]
-    """
-    from .vectorize import vmap
-
-    def wrapped(*args: Any) -> Any:
-        record = _Record("jacobian", f, args, argnums, False)
-        y = record.out
-        if not isinstance(y, Tensor):
-            raise DTypeError(
-                f"jacobian: the function must return one tensor, got {type(y).__name__}."
-            )
-        basis = reshape(eye(y.size, dtype=y.dtype, backend=y.backend), (y.size, *y.shape))
-        rows = vmap(lambda ct: record.pull([y], [ct]))(basis)
-        return record.settle(tree_map(lambda r: reshape(r, (*y.shape, *r.shape[1:])), rows))
-
-    return wrapped
-
-
-def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
-    """The matrix (tensor) of second derivatives of the scalar function `f`.
-
-    >>> hessian(lambda x: (x ** 3).sum())(tensor([1.0, 2.0])).tolist()
-    [[6.0, 0.0], [0.0, 12.0]]
-    """
-    return jacobian(grad(f, argnums), argnums)
 
 
 for _method in (backward, detach):

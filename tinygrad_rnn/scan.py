@@ -18,8 +18,8 @@ from .errors import ArgumentError, DTypeError, ShapeError
 from .graph import Graph, Node, Var
 from .ops.contraction import contract
 from .ops.creation import tensor, zeros_like
-from .ops.elementwise import Tanh
 from .ops.movement import Concat, moveaxis, narrow, reshape
+from .ops.transcendental import Tanh
 from .primitive import Arg, Flags, Operands, Primitive, Sample, apply, bind, bind_all, item
 from .residuals import NOWHERE, derive, inner, with_residuals
 from .tensor import Tensor, Tracked, Value, wrap
@@ -74,19 +74,22 @@ def _reference(
     return (*carry, *ys)
 
 
-def _example() -> tuple[Sample, ...]:
-    """h' = tanh(x + h @ W), y = h' * x, with W captured."""
-    types = (Type((3, 3), float64), Type((2, 3), float64), Type((2, 3), float64))
-    with Tracer("an example", NOWHERE) as tracer:
-        w, h, x = (wrap(Value(t, tracer.input(t), NOWHERE)) for t in types)
-        new = bind(Tanh, x + contract(h, w, (0, 1), (1, 2), (0, 2)))
-        body = tracer.finish([new._value.data, (new * x)._value.data])
-    arg = functools.partial(Arg, low=-1, high=1, dtype="float64")
-    rest = {"body": body, "n_const": 1, "n_carry": 1, "shown": 2, "save": "auto"}
-    return tuple(
-        Sample((arg((3, 3)), arg((2, 3)), arg((t, 2, 3))), {**rest, "length": t, "reverse": r})
-        for t, r in ((0, False), (1, True), (4, False), (4, True))
-    )
+class _Samples:
+    """Made when somebody looks: importing should not trace anything."""
+
+    def __get__(self, instance: object, owner: type) -> tuple[Sample, ...]:
+        """h' = tanh(x + h @ W), y = h' * x, with W captured."""
+        types = (Type((3, 3), float64), Type((2, 3), float64), Type((2, 3), float64))
+        with Tracer("an example", NOWHERE) as tracer:
+            w, h, x = (wrap(Value(t, tracer.input(t), NOWHERE)) for t in types)
+            new = bind(Tanh, x + contract(h, w, (0, 1), (1, 2), (0, 2)))
+            body = tracer.finish([new._value.data, (new * x)._value.data])
+        arg = functools.partial(Arg, low=-1, high=1, dtype="float64")
+        rest = {"body": body, "n_const": 1, "n_carry": 1, "shown": 2, "save": "auto"}
+        return tuple(
+            Sample((arg((3, 3)), arg((2, 3)), arg((t, 2, 3))), {**rest, "length": t, "reverse": r})
+            for t, r in ((0, False), (1, True), (4, False), (4, True))
+        )
 
 
 class Scan(Primitive, name="scan"):
@@ -95,6 +98,7 @@ class Scan(Primitive, name="scan"):
     `shown`: how many outputs the user asked for; the rest are residuals for the backward loop.
     """
 
+    samples = _Samples()
     reference = staticmethod(_reference)
     vjp = ()
 
@@ -440,13 +444,3 @@ def _batch(
     results = apply(Scan, tuple(operands), {**attrs, "body": graph})
     ys = [moveaxis(y, 1, 0) for y in results[n_carry:]]
     return (*results[:n_carry], *ys)
-
-
-class _Samples:
-    """Made when somebody looks: importing should not trace anything."""
-
-    def __get__(self, instance: object, owner: type) -> tuple[Sample, ...]:
-        return _example()
-
-
-Scan.samples = _Samples()  # type: ignore[assignment]

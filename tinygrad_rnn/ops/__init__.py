@@ -1,12 +1,33 @@
 """The operations: primitives by family, one class each; then the functions made of them.
 
-elementwise, movement, reduction, contraction, gathering, creation and bits declare primitives;
-functions, reductions, shaping, products and indexing are what people call; methods attaches them to
-Tensor.
+elementwise, transcendental, movement, reduction, contraction, gathering, creation and bits declare
+primitives; functions, comparisons, reductions, shaping, products and indexing are what people call;
+methods attaches them to Tensor.
 """
 
 from . import bits as bits
 from . import methods as methods
+from .comparisons import (
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    equal,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    not_equal,
+)
 from .creation import (
     arange,
     asarray,
@@ -32,46 +53,27 @@ from .functions import (
     atan,
     atan2,
     atanh,
-    bitwise_and,
-    bitwise_invert,
-    bitwise_left_shift,
-    bitwise_or,
-    bitwise_right_shift,
-    bitwise_xor,
     ceil,
     clip,
     cos,
     cosh,
     divide,
     elu,
-    equal,
     erf,
     exp,
     expm1,
     floor,
     floor_divide,
     gelu,
-    greater,
-    greater_equal,
-    isfinite,
-    isinf,
-    isnan,
     leaky_relu,
-    less,
-    less_equal,
     log,
     log1p,
     log2,
     log10,
-    logical_and,
-    logical_not,
-    logical_or,
-    logical_xor,
     maximum,
     minimum,
     multiply,
     negative,
-    not_equal,
     positive,
     reciprocal,
     relu,

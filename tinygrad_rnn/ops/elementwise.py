@@ -6,7 +6,6 @@ In a `vjp`, `g` is the cotangent of the output `y`. A rule whose factor can be i
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -31,41 +30,14 @@ def binary(
     return tuple(Sample((Arg(a, low, high, dtype), Arg(b, low2, high2, dtype))) for a, b in pairs)
 
 
-def cos(x: Tensor) -> Tensor:
-    out: Tensor = bind(Cos, x)
-    return out
-
-
-def sin(x: Tensor) -> Tensor:
-    out: Tensor = bind(Sin, x)
-    return out
-
-
-def exp(x: Tensor) -> Tensor:
-    out: Tensor = bind(Exp, x)
-    return out
-
-
-def log(x: Tensor) -> Tensor:
-    out: Tensor = bind(Log, x)
-    return out
-
-
-def sqrt(x: Tensor) -> Tensor:
-    out: Tensor = bind(Sqrt, x)
-    return out
-
-
 def zmul(g: Tensor, factor: Tensor) -> Tensor:
     """g * factor, and 0 where g is 0 whatever the factor."""
-    out: Tensor = bind(ZMul, g, factor)
-    return out
+    return bind(ZMul, g, factor)
 
 
 def zdiv(g: Tensor, divisor: Tensor) -> Tensor:
     """g / divisor, and 0 where g is 0 whatever the divisor."""
-    out: Tensor = bind(ZDiv, g, divisor)
-    return out
+    return bind(ZDiv, g, divisor)
 
 
 def zero_like(x: Tensor) -> Tensor:
@@ -74,8 +46,7 @@ def zero_like(x: Tensor) -> Tensor:
 
 
 def select(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    out: Tensor = bind(Where, c, a, b)
-    return out
+    return bind(Where, c, a, b)
 
 
 def real_part(f: Any) -> Any:
@@ -207,18 +178,6 @@ class Mod(Binary, name="mod"):
     vjp = (lambda g, y, a, b: g, lambda g, y, a, b: -g * bind(FloorDiv, a, b))
 
 
-class Pow(Binary, name="pow"):
-    """a ** b; b * a**(b-1) is taken as 0 where b is 0, a**b * log(a) as 0 where a**b is 0."""
-
-    kinds = "iuf"
-    reference = np.power
-    samples = binary(0.3, 2.5, second=(-2, 2))
-    vjp = (
-        lambda g, y, a, b: zmul(g, zmul(b, bind(Pow, a, b - 1))),
-        lambda g, y, a, b: zmul(g, zmul(y, log(a))),
-    )
-
-
 class Maximum(Binary, name="maximum"):
     """Equal operands share the cotangent equally."""
 
@@ -246,160 +205,7 @@ def _share(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return select(bind(Equal, a, b), g * 0.5, unequal)
 
 
-# --- powers, exponentials, trigonometry ----------------------------------------------------------
-
-
-class Exp(Unary, name="exp"):
-    reference = np.exp
-    samples = unary()
-    vjp = (lambda g, y, x: zmul(g, y),)
-
-
-class Expm1(Unary, name="expm1"):
-    reference = np.expm1
-    samples = unary()
-    vjp = (lambda g, y, x: zmul(g, y + 1),)
-
-
-class Log(Unary, name="log"):
-    reference = np.log
-    samples = unary(0.2, 3)
-    vjp = (lambda g, y, x: zdiv(g, x),)
-
-
-class Log1p(Unary, name="log1p"):
-    reference = np.log1p
-    samples = unary(-0.7, 3)
-    vjp = (lambda g, y, x: zdiv(g, x + 1),)
-
-
-class Sqrt(Unary, name="sqrt"):
-    reference = np.sqrt
-    samples = unary(0.2, 3)
-    vjp = (lambda g, y, x: zdiv(g * 0.5, y),)
-
-
-class Sin(Unary, name="sin"):
-    reference = np.sin
-    samples = unary()
-    vjp = (lambda g, y, x: g * cos(x),)
-
-
-class Cos(Unary, name="cos"):
-    reference = np.cos
-    samples = unary()
-    vjp = (lambda g, y, x: -(g * sin(x)),)
-
-
-class Tan(Unary, name="tan"):
-    reference = np.tan
-    samples = unary(-1.2, 1.2)
-    vjp = (lambda g, y, x: zmul(g, y * y + 1),)
-
-
-class Asin(Unary, name="asin"):
-    reference = np.arcsin
-    samples = unary(-0.8, 0.8)
-    vjp = (lambda g, y, x: zdiv(g, sqrt(1 - x * x)),)
-
-
-class Acos(Unary, name="acos"):
-    reference = np.arccos
-    samples = unary(-0.8, 0.8)
-    vjp = (lambda g, y, x: -zdiv(g, sqrt(1 - x * x)),)
-
-
-class Atan(Unary, name="atan"):
-    reference = np.arctan
-    samples = unary()
-    vjp = (lambda g, y, x: g / (x * x + 1),)
-
-
-def _atan2(a: Any, b: Any) -> Any:
-    if not (np.iscomplexobj(a) or np.iscomplexobj(b)):
-        return np.arctan2(a, b)
-    # analytic continuation for the complex step: the angle of b + i a
-    base = np.arctan2(np.real(a), np.real(b))
-    return base + 1j * (np.imag(a) * np.real(b) - np.imag(b) * np.real(a)) / (
-        np.real(a) ** 2 + np.real(b) ** 2
-    )
-
-
-class Atan2(Binary, name="atan2"):
-    kinds = "f"
-    reference = staticmethod(_atan2)
-    samples = binary(second=(0.4, 3)) + binary(0.4, 2, second=(-3, -0.4))
-    vjp = (
-        lambda g, y, a, b: zdiv(g * b, a * a + b * b),
-        lambda g, y, a, b: -zdiv(g * a, a * a + b * b),
-    )
-
-
-class Sinh(Unary, name="sinh"):
-    reference = np.sinh
-    samples = unary()
-    vjp = (lambda g, y, x: zmul(g, bind(Cosh, x)),)
-
-
-class Cosh(Unary, name="cosh"):
-    reference = np.cosh
-    samples = unary()
-    vjp = (lambda g, y, x: zmul(g, bind(Sinh, x)),)
-
-
-class Tanh(Unary, name="tanh"):
-    reference = np.tanh
-    samples = unary(-3, 3)
-    vjp = (lambda g, y, x: g * (1 - y * y),)
-
-
-class Asinh(Unary, name="asinh"):
-    reference = np.arcsinh
-    samples = unary()
-    vjp = (lambda g, y, x: g / sqrt(x * x + 1),)
-
-
-class Acosh(Unary, name="acosh"):
-    reference = np.arccosh
-    samples = unary(1.3, 4)
-    vjp = (lambda g, y, x: zdiv(g, sqrt(x * x - 1)),)
-
-
-class Atanh(Unary, name="atanh"):
-    reference = np.arctanh
-    samples = unary(-0.8, 0.8)
-    vjp = (lambda g, y, x: zdiv(g, 1 - x * x),)
-
-
-def _sigmoid(x: Any) -> Any:
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-x))
-
-
-class Sigmoid(Unary, name="sigmoid"):
-    """1 / (1 + exp(-x)); a primitive because its derivative needs only the output."""
-
-    reference = staticmethod(_sigmoid)
-    samples = unary(-4, 4)
-    vjp = (lambda g, y, x: g * (y * (1 - y)),)
-
-
-def _erf(x: Any) -> Any:
-    """erf by its power series for small |x| and a continued fraction for large: exact, and slow."""
-    z = np.asarray(x)
-    real = z.real.astype(np.float64)
-    base = np.vectorize(math.erf, otypes=[np.float64])(real)
-    if np.iscomplexobj(z):
-        return base + 1j * z.imag * (2 / math.sqrt(math.pi)) * np.exp(-real * real)
-    return base.astype(z.dtype)
-
-
-class Erf(Unary, name="erf"):
-    """The error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x."""
-
-    reference = staticmethod(_erf)
-    samples = unary()
-    vjp = (lambda g, y, x: g * (exp(-(x * x)) * (2 / math.sqrt(math.pi))),)
+# --- rounding ------------------------------------------------------------------------------------
 
 
 class Floor(Unary, name="floor"):

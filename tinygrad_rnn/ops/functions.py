@@ -16,9 +16,10 @@ from ..primitive import Primitive, apply_one, apply_two, bind, is_scalar, litera
 from ..tensor import Tensor
 from ..types import as_dtype, bool_, default_dtype
 from . import elementwise as e
+from . import transcendental as tr
 
 
-def _binary(op: type[Primitive], a: Any, b: Any) -> Tensor:
+def binary(op: type[Primitive], a: Any, b: Any) -> Tensor:
     # the common case first: two tensors of one dtype
     if (
         isinstance(a, Tensor)
@@ -45,7 +46,7 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
     return out
 
 
-def _floating(name: str, x: Any) -> Tensor:
+def floating(name: str, x: Any) -> Tensor:
     t = as_tensor(name, x)
     return t if t.dtype.is_float else astype(t, default_dtype())
 
@@ -53,10 +54,10 @@ def _floating(name: str, x: Any) -> Tensor:
 def _unary(op: type[Primitive], x: Any) -> Tensor:
     if isinstance(x, Tensor) and x._value.type.dtype.is_float:
         return apply_one(op, x)
-    return bind(op, _floating(op.name, x))
+    return bind(op, floating(op.name, x))
 
 
-def _numeric(name: str, x: Any) -> Tensor:
+def numeric(name: str, x: Any) -> Tensor:
     t = as_tensor(name, x)
     if t.dtype.is_bool:
         raise DTypeError(f"{name} is not defined for {t.type}; cast with .astype(...).")
@@ -68,17 +69,17 @@ def _numeric(name: str, x: Any) -> Tensor:
 
 def add(a: Any, b: Any) -> Tensor:
     """a + b; for booleans: logical or."""
-    return _binary(_for_bool(e.Add, e.Or, a, b), a, b)
+    return binary(_for_bool(e.Add, e.Or, a, b), a, b)
 
 
 def subtract(a: Any, b: Any) -> Tensor:
     """a - b."""
-    return _binary(e.Sub, a, b)
+    return binary(e.Sub, a, b)
 
 
 def multiply(a: Any, b: Any) -> Tensor:
     """a * b; for booleans: logical and."""
-    return _binary(_for_bool(e.Mul, e.And, a, b), a, b)
+    return binary(_for_bool(e.Mul, e.And, a, b), a, b)
 
 
 def _is_bool(x: Any) -> bool:
@@ -92,7 +93,7 @@ def _for_bool(op: type[Primitive], instead: type[Primitive], a: Any, b: Any) -> 
 def divide(a: Any, b: Any) -> Tensor:
     """a / b; integers are divided as floats. Division by zero is IEEE's (inf, NaN)."""
     if isinstance(a, Tensor) and a._value.type.dtype.is_float:
-        return _binary(e.Div, a, b)
+        return binary(e.Div, a, b)
     x, y = operands("divide", a, b)
     if not x.dtype.is_float:
         x, y = astype(x, default_dtype()), astype(y, default_dtype())
@@ -101,12 +102,12 @@ def divide(a: Any, b: Any) -> Tensor:
 
 def floor_divide(a: Any, b: Any) -> Tensor:
     """floor(a / b); no gradient flows."""
-    return _binary(e.FloorDiv, a, b)
+    return binary(e.FloorDiv, a, b)
 
 
 def remainder(a: Any, b: Any) -> Tensor:
     """a - b * floor(a / b), with the sign of b."""
-    return _binary(e.Mod, a, b)
+    return binary(e.Mod, a, b)
 
 
 def power(a: Any, b: Any) -> Tensor:
@@ -129,18 +130,18 @@ def power(a: Any, b: Any) -> Tensor:
         or b >= 0
         or (isinstance(a, Tensor) and a.dtype.is_float)
     ):
-        return _binary(e.Pow, a, b)
+        return binary(tr.Pow, a, b)
     raise ArgumentError(f"pow: integers to the negative power {b}; cast the base to a float first.")
 
 
 def negative(x: Any) -> Tensor:
     """-x."""
-    return bind(e.Neg, _numeric("negative", x))
+    return bind(e.Neg, numeric("negative", x))
 
 
 def positive(x: Any) -> Tensor:
     """+x."""
-    return _numeric("positive", x)
+    return numeric("positive", x)
 
 
 def abs(x: Any) -> Tensor:
@@ -153,12 +154,12 @@ def abs(x: Any) -> Tensor:
 
 def sign(x: Any) -> Tensor:
     """-1, 0 or 1; no gradient flows."""
-    return bind(e.Sign, _numeric("sign", x))
+    return bind(e.Sign, numeric("sign", x))
 
 
 def square(x: Any) -> Tensor:
     """x * x."""
-    t = _numeric("square", x)
+    t = numeric("square", x)
     return t * t
 
 
@@ -169,12 +170,12 @@ def reciprocal(x: Any) -> Tensor:
 
 def maximum(a: Any, b: Any) -> Tensor:
     """The larger of both; equal operands share the gradient equally; NaN propagates."""
-    return _binary(_for_bool(e.Maximum, e.Or, a, b), a, b)
+    return binary(_for_bool(e.Maximum, e.Or, a, b), a, b)
 
 
 def minimum(a: Any, b: Any) -> Tensor:
     """The smaller of both; equal operands share the gradient equally; NaN propagates."""
-    return _binary(_for_bool(e.Minimum, e.And, a, b), a, b)
+    return binary(_for_bool(e.Minimum, e.And, a, b), a, b)
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
@@ -206,37 +207,37 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 def exp(x: Any) -> Tensor:
     """e ** x."""
-    return _unary(e.Exp, x)
+    return _unary(tr.Exp, x)
 
 
 def expm1(x: Any) -> Tensor:
     """exp(x) - 1, exact near 0."""
-    return _unary(e.Expm1, x)
+    return _unary(tr.Expm1, x)
 
 
 def log(x: Any) -> Tensor:
     """The natural logarithm."""
-    return _unary(e.Log, x)
+    return _unary(tr.Log, x)
 
 
 def log1p(x: Any) -> Tensor:
     """log(1 + x), exact near 0."""
-    return _unary(e.Log1p, x)
+    return _unary(tr.Log1p, x)
 
 
 def log2(x: Any) -> Tensor:
     """The logarithm to base 2."""
-    return _unary(e.Log, x) * (1 / math.log(2))
+    return _unary(tr.Log, x) * (1 / math.log(2))
 
 
 def log10(x: Any) -> Tensor:
     """The logarithm to base 10."""
-    return _unary(e.Log, x) * (1 / math.log(10))
+    return _unary(tr.Log, x) * (1 / math.log(10))
 
 
 def sqrt(x: Any) -> Tensor:
     """The square root; its derivative at 0 is infinite, but a zero cotangent stays zero."""
-    return _unary(e.Sqrt, x)
+    return _unary(tr.Sqrt, x)
 
 
 def rsqrt(x: Any) -> Tensor:
@@ -246,85 +247,85 @@ def rsqrt(x: Any) -> Tensor:
 
 def sin(x: Any) -> Tensor:
     """The sine of x (radians)."""
-    return _unary(e.Sin, x)
+    return _unary(tr.Sin, x)
 
 
 def cos(x: Any) -> Tensor:
     """The cosine of x (radians)."""
-    return _unary(e.Cos, x)
+    return _unary(tr.Cos, x)
 
 
 def tan(x: Any) -> Tensor:
     """The tangent of x (radians)."""
-    return _unary(e.Tan, x)
+    return _unary(tr.Tan, x)
 
 
 def asin(x: Any) -> Tensor:
     """The angle in [-pi/2, pi/2] whose sine is x."""
-    return _unary(e.Asin, x)
+    return _unary(tr.Asin, x)
 
 
 def acos(x: Any) -> Tensor:
     """The angle in [0, pi] whose cosine is x."""
-    return _unary(e.Acos, x)
+    return _unary(tr.Acos, x)
 
 
 def atan(x: Any) -> Tensor:
     """The angle in (-pi/2, pi/2) whose tangent is x."""
-    return _unary(e.Atan, x)
+    return _unary(tr.Atan, x)
 
 
 def atan2(a: Any, b: Any) -> Tensor:
     """The angle of the point (b, a), in [-pi, pi]."""
     x, y = operands("atan2", a, b)
-    return bind(e.Atan2, _floating("atan2", x), _floating("atan2", y))
+    return bind(tr.Atan2, floating("atan2", x), floating("atan2", y))
 
 
 def sinh(x: Any) -> Tensor:
     """The hyperbolic sine."""
-    return _unary(e.Sinh, x)
+    return _unary(tr.Sinh, x)
 
 
 def cosh(x: Any) -> Tensor:
     """The hyperbolic cosine."""
-    return _unary(e.Cosh, x)
+    return _unary(tr.Cosh, x)
 
 
 def tanh(x: Any) -> Tensor:
     """The hyperbolic tangent."""
-    return _unary(e.Tanh, x)
+    return _unary(tr.Tanh, x)
 
 
 def asinh(x: Any) -> Tensor:
     """The inverse hyperbolic sine."""
-    return _unary(e.Asinh, x)
+    return _unary(tr.Asinh, x)
 
 
 def acosh(x: Any) -> Tensor:
     """The inverse hyperbolic cosine."""
-    return _unary(e.Acosh, x)
+    return _unary(tr.Acosh, x)
 
 
 def atanh(x: Any) -> Tensor:
     """The inverse hyperbolic tangent."""
-    return _unary(e.Atanh, x)
+    return _unary(tr.Atanh, x)
 
 
 def sigmoid(x: Any) -> Tensor:
     """1 / (1 + exp(-x))."""
-    return _unary(e.Sigmoid, x)
+    return _unary(tr.Sigmoid, x)
 
 
 def erf(x: Any) -> Tensor:
     """The error function."""
-    return _unary(e.Erf, x)
+    return _unary(tr.Erf, x)
 
 
 # --- rounding ------------------------------------------------------------------------------------
 
 
 def _rounding(op: type[Primitive], x: Any) -> Tensor:
-    t = _numeric(op.name, x)
+    t = numeric(op.name, x)
     return bind(op, t) if t.dtype.is_float else t
 
 
@@ -345,115 +346,8 @@ def round(x: Any) -> Tensor:
 
 def trunc(x: Any) -> Tensor:
     """x without its fraction; no gradient flows."""
-    t = _numeric("trunc", x)
+    t = numeric("trunc", x)
     return where(t < 0, ceil(t), floor(t)) if t.dtype.is_float else t
-
-
-# --- comparison, logic, bits ---------------------------------------------------------------------
-
-
-def equal(a: Any, b: Any) -> Tensor:
-    """a == b, elementwise; NaN equals nothing."""
-    return _binary(e.Equal, a, b)
-
-
-def not_equal(a: Any, b: Any) -> Tensor:
-    """a != b, elementwise."""
-    return bind(e.Invert, _binary(e.Equal, a, b))
-
-
-def less(a: Any, b: Any) -> Tensor:
-    """a < b."""
-    return _binary(e.Less, a, b)
-
-
-def less_equal(a: Any, b: Any) -> Tensor:
-    """a <= b."""
-    return _binary(e.LessEqual, a, b)
-
-
-def greater(a: Any, b: Any) -> Tensor:
-    """a > b."""
-    x, y = operands("greater", a, b)
-    return bind(e.Less, y, x)
-
-
-def greater_equal(a: Any, b: Any) -> Tensor:
-    """a >= b."""
-    x, y = operands("greater_equal", a, b)
-    return bind(e.LessEqual, y, x)
-
-
-def bitwise_and(a: Any, b: Any) -> Tensor:
-    """a & b, for integers and booleans."""
-    return _binary(e.And, a, b)
-
-
-def bitwise_or(a: Any, b: Any) -> Tensor:
-    """a | b, for integers and booleans."""
-    return _binary(e.Or, a, b)
-
-
-def bitwise_xor(a: Any, b: Any) -> Tensor:
-    """a ^ b, for integers and booleans."""
-    return _binary(e.Xor, a, b)
-
-
-def bitwise_invert(x: Any) -> Tensor:
-    """~x, for integers and booleans."""
-    return bind(e.Invert, as_tensor("bitwise_invert", x))
-
-
-def bitwise_left_shift(a: Any, b: Any) -> Tensor:
-    """a << b."""
-    return _binary(e.ShiftLeft, a, b)
-
-
-def bitwise_right_shift(a: Any, b: Any) -> Tensor:
-    """a >> b."""
-    return _binary(e.ShiftRight, a, b)
-
-
-def _truth(name: str, x: Any) -> Tensor:
-    return astype(as_tensor(name, x), bool_)
-
-
-def logical_and(a: Any, b: Any) -> Tensor:
-    """Both are true (non-zero)."""
-    return bind(e.And, _truth("logical_and", a), _truth("logical_and", b))
-
-
-def logical_or(a: Any, b: Any) -> Tensor:
-    """At least one is true (non-zero)."""
-    return bind(e.Or, _truth("logical_or", a), _truth("logical_or", b))
-
-
-def logical_xor(a: Any, b: Any) -> Tensor:
-    """Exactly one is true (non-zero)."""
-    return bind(e.Xor, _truth("logical_xor", a), _truth("logical_xor", b))
-
-
-def logical_not(x: Any) -> Tensor:
-    """x is false (zero)."""
-    return bind(e.Invert, _truth("logical_not", x))
-
-
-def isnan(x: Any) -> Tensor:
-    """Where x is NaN."""
-    t = as_tensor("isnan", x)
-    return not_equal(t, t)
-
-
-def isinf(x: Any) -> Tensor:
-    """Where x is infinite."""
-    t = as_tensor("isinf", x)
-    return equal(abs(t), math.inf) if t.dtype.is_float else not_equal(t, t)
-
-
-def isfinite(x: Any) -> Tensor:
-    """Where x is neither infinite nor NaN."""
-    t = as_tensor("isfinite", x)
-    return less(abs(t), math.inf) if t.dtype.is_float else equal(t, t)
 
 
 # --- activations ---------------------------------------------------------------------------------
@@ -467,30 +361,30 @@ def relu(x: Any) -> Tensor:
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """x where positive, else negative_slope * x."""
-    t = _floating("leaky_relu", x)
+    t = floating("leaky_relu", x)
     return where(t > 0, t, t * negative_slope)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where positive, else alpha * (exp(x) - 1)."""
-    t = _floating("elu", x)
+    t = floating("elu", x)
     return where(t > 0, t, alpha * expm1(minimum(t, 0.0)))
 
 
 def softplus(x: Any) -> Tensor:
     """log(1 + exp(x)), without overflow."""
-    t = _floating("softplus", x)
+    t = floating("softplus", x)
     positive = t > 0  # not abs: its derivative 0 at 0 would spoil the second derivative there
     return where(positive, t, 0.0) + log1p(exp(where(positive, -t, t)))
 
 
 def silu(x: Any) -> Tensor:
     """x * sigmoid(x)."""
-    t = _floating("silu", x)
+    t = floating("silu", x)
     return t * sigmoid(t)
 
 
 def gelu(x: Any) -> Tensor:
     """x * Phi(x), Phi the distribution function of the normal distribution."""
-    t = _floating("gelu", x)
+    t = floating("gelu", x)
     return t * 0.5 * (1 + erf(t * math.sqrt(0.5)))

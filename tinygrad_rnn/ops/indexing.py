@@ -17,8 +17,9 @@ from ..tensor import Tensor, from_host
 from ..trace import state
 from ..types import broadcast_shapes, int64, normalize_axis
 from . import movement as m
+from .comparisons import bitwise_and, equal, less
 from .creation import Iota, ones_like
-from .functions import as_tensor, astype, bitwise_and, equal, less, where
+from .functions import as_tensor, astype, where
 from .gathering import ScatterAdd, Take
 from .reduction import Sum
 

@@ -10,6 +10,7 @@ from ..errors import ArgumentError
 from ..primitive import Primitive, apply_two, literal
 from ..tensor import Tensor
 from ..types import DType, as_shape
+from . import comparisons as c
 from . import elementwise as e
 from . import functions as f
 from . import indexing, products, reductions, shaping
@@ -70,9 +71,9 @@ def _inplace(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor
 _OPERATORS: dict[str, tuple[type[Primitive] | None, Binary]] = {
     "add": (e.Add, f.add), "sub": (e.Sub, f.subtract), "mul": (e.Mul, f.multiply),
     "truediv": (None, f.divide), "floordiv": (None, f.floor_divide), "mod": (None, f.remainder),
-    "pow": (None, f.power), "matmul": (None, products.matmul), "and": (None, f.bitwise_and),
-    "or": (None, f.bitwise_or), "xor": (None, f.bitwise_xor),
-    "lshift": (None, f.bitwise_left_shift), "rshift": (None, f.bitwise_right_shift),
+    "pow": (None, f.power), "matmul": (None, products.matmul), "and": (None, c.bitwise_and),
+    "or": (None, c.bitwise_or), "xor": (None, c.bitwise_xor),
+    "lshift": (None, c.bitwise_left_shift), "rshift": (None, c.bitwise_right_shift),
 }  # fmt: skip
 for _name, (_primitive, _general) in _OPERATORS.items():
     setattr(
@@ -85,20 +86,20 @@ for _name, (_primitive, _general) in _OPERATORS.items():
     )
     setattr(Tensor, f"__i{_name}__", _inplace(_general))
 for _name, _general in {
-    "lt": f.less, "le": f.less_equal, "gt": f.greater, "ge": f.greater_equal, "eq": f.equal,
-    "ne": f.not_equal,
+    "lt": c.less, "le": c.less_equal, "gt": c.greater, "ge": c.greater_equal, "eq": c.equal,
+    "ne": c.not_equal,
 }.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", _plain(_general))
 for _name, _function in {
-    "neg": f.negative, "pos": f.positive, "abs": f.abs, "invert": f.bitwise_invert,
+    "neg": f.negative, "pos": f.positive, "abs": f.abs, "invert": c.bitwise_invert,
     "getitem": indexing.getitem, "setitem": indexing.setitem,
     "iter": lambda self: iter(shaping.unstack(self)),
 }.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", _function)
 
 for _method in (
-    f.abs, f.astype, f.ceil, f.clip, f.cos, f.erf, f.exp, f.expm1, f.floor, f.isfinite, f.isinf,
-    f.isnan, f.log, f.log1p, f.maximum, f.minimum, f.reciprocal, f.relu, f.round, f.rsqrt,
+    f.abs, f.astype, f.ceil, f.clip, f.cos, f.erf, f.exp, f.expm1, f.floor, c.isfinite, c.isinf,
+    c.isnan, f.log, f.log1p, f.maximum, f.minimum, f.reciprocal, f.relu, f.round, f.rsqrt,
     f.sigmoid, f.sign, f.sin, f.softplus, f.sqrt, f.square, f.tan, f.tanh, reductions.all,
     reductions.any, reductions.argmax, reductions.argmin, reductions.cumsum,
     reductions.log_softmax, reductions.logsumexp, reductions.max, reductions.mean, reductions.min,

@@ -13,8 +13,9 @@ from ..primitive import Primitive, bind
 from ..tensor import Tensor
 from ..types import bool_, default_dtype, int64, normalize_axes, normalize_axis, uint64
 from . import reduction as r
+from .comparisons import less
 from .elementwise import Invert
-from .functions import as_tensor, astype, exp, less, log, sqrt, where
+from .functions import as_tensor, astype, exp, log, sqrt, where
 from .movement import moveaxis, narrow, reshape
 
 
