@@ -5,6 +5,7 @@ In: a recorded Graph. Out: an Explanation with `.loops` and a readable `str`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -82,6 +83,8 @@ class Explanation:
             f"{len(self.graph.nodes)} after the passes, "
             f"{self.products_outside} products outside of loops; backend {self.backend.name}"
         ]
+        how = Counter(how for _, how in self.backend.report(self.graph))
+        lines.append("how they run: " + ", ".join(f"{n} x {what}" for what, n in how.items()))
         for title, loops in (("recorded", self.before), ("optimised", self.loops)):
             lines.append(f"{title}: {len(loops)} loops")
             for k, loop in enumerate(loops):
