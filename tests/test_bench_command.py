@@ -167,7 +167,7 @@ def test_a_wrong_gradient_is_noticed(tmp_path: Path) -> None:
     assert difference(right, {**right, "y": np.ones((3, 2))}) == (math.inf, "y")
 
 
-# --- the report -------------------------------------------------------------------------------------
+# --- the report -----------------------------------------------------------------------------------
 
 
 def report() -> tuple[Workload, list[Row]]:

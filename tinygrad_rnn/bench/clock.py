@@ -9,16 +9,22 @@ from typing import Any
 
 
 def durations(run: Callable[[], Any], seconds: float, least: int = 5) -> list[float]:
-    """Seconds of each run of `run`, after two runs that do not count, for about `seconds`."""
+    """Seconds of each run of `run`, after two runs that do not count, for about `seconds`.
+
+    At least `least` runs, of a slow one (ten times `seconds` are over) at least three.
+    """
     for _ in range(2):
         run()
     times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < least or time.perf_counter() < end:
+    begin = time.perf_counter()
+    while True:
         start = time.perf_counter()
         run()
-        times.append(time.perf_counter() - start)
-    return times
+        end = time.perf_counter()
+        times.append(end - start)
+        wanted = 3 if end - begin > 10 * seconds else least
+        if len(times) >= wanted and end - begin > seconds:
+            return times
 
 
 def median_ms(run: Callable[[], Any], seconds: float, least: int = 5) -> float:
