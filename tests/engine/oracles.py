@@ -76,12 +76,14 @@ def close(a: Any, b: Any, tol: float = 1e-9, what: str = "") -> None:
 def same(a: Any, b: Any, what: str = "") -> None:
     """Bitwise the same values (any NaN equals any NaN), shapes and dtypes."""
     a, b = host(a), host(b)
-    assert (a.shape, a.dtype) == (b.shape, b.dtype), f"{what}: {a.dtype}{a.shape} != {b.dtype}{b.shape}"
+    assert (a.shape, a.dtype) == (b.shape, b.dtype), (
+        f"{what}: {a.dtype}{a.shape} != {b.dtype}{b.shape}"
+    )
     assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), f"{what}: {a} != {b}"
 
 
 class Frozen:
-    """An operation recorded under no_grad: it takes real parts, so that no perturbation passes it."""
+    """An operation recorded under no_grad: it takes real parts, so no perturbation passes."""
 
     def __init__(self, op: Any):
         self.op, self.name, self.infer = op, op.name, op.infer
@@ -95,7 +97,9 @@ def frozen(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         attrs = {k: frozen(v) if isinstance(v, Graph) else v for k, v in node.attrs.items()}
-        nodes.append(Node(Frozen(node.op) if node.frozen else node.op, node.inputs, attrs, node.outputs))
+        nodes.append(
+            Node(Frozen(node.op) if node.frozen else node.op, node.inputs, attrs, node.outputs)
+        )
     return Graph(graph.inputs, nodes, graph.outputs)
 
 
@@ -142,7 +146,9 @@ def complex_step(f: Any, arrays: Any, cotangents: Any) -> list[np.ndarray]:
             moved[at] += STEP * 1j
             ys = graph.interpret(*given[:k], moved, *given[k + 1 :], *program.captured)
             g[at] = sum(
-                float((np.imag(y) / STEP * ct).sum()) for y, ct in zip(ys, cotangents) if ct is not None
+                float((np.imag(y) / STEP * ct).sum())
+                for y, ct in zip(ys, cotangents)
+                if ct is not None
             )
         out.append(g)
     return out

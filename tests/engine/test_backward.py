@@ -86,7 +86,9 @@ def test_gradient_penalty():
     penalty = (x.grad * x.grad).sum()
     w.grad = x.grad = None
     penalty.backward()
-    want = tg.grad(lambda w: (tg.grad(lambda x: tg.tanh(w * x).sum())(x.detach()) ** 2).sum())(w.detach())
+    want = tg.grad(lambda w: (tg.grad(lambda x: tg.tanh(w * x).sum())(x.detach()) ** 2).sum())(
+        w.detach()
+    )
     close(w.grad, want, 1e-13)
 
 
@@ -167,7 +169,7 @@ def test_setting_items_keeps_recorded_values():
     assert x.tolist() == [7.0, 3.0, 4.0] and x.requires_grad and x.is_leaf
 
 
-# --- long and many ---------------------------------------------------------------------------------
+# --- long and many -------------------------------------------------------------------------------
 
 
 def test_100_000_nodes_forward_backward_and_freed():
@@ -200,12 +202,21 @@ def test_100_000_nodes_never_differentiated():
 def test_the_tape_dies_by_reference_counts_alone():
     gc.disable()
     try:
-        for consume in (lambda y: y.backward(), lambda y: y.backward(retain_graph=True), lambda y: None):
+        for consume in (
+            lambda y: y.backward(),
+            lambda y: y.backward(retain_graph=True),
+            lambda y: None,
+        ):
             w = leaf(0.5, 0.3)
             h = tg.tanh(w * 2)
-            c, ys = tg.scan(lambda c, x: (tg.tanh(c * w + x), c), h, tg.ones((4, 2), "float64"))
+            c, ys = tg.scan(
+                lambda c, x, w=w: (tg.tanh(c * w + x), c), h, tg.ones((4, 2), "float64")
+            )
             y = (tg.softmax(ys) * c).sum()
-            probes = [weakref.ref(v) for v in (h._value, c._value, ys._value, y._value, c._value.inputs[0])]
+            probes = [
+                weakref.ref(v)
+                for v in (h._value, c._value, ys._value, y._value, c._value.inputs[0])
+            ]
             consume(y)
             del h, c, ys, y
             assert [p() for p in probes] == [None] * len(probes)

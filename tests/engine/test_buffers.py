@@ -21,7 +21,7 @@ FUNCTIONS = {
     "result read later": lambda a, b: ((c := tg.tanh(a)), tg.exp(c), c + b),
     "view of a result": lambda a, b: ((c := a + b).T, c * 2.0, tg.flip(c, 0)),
     "view read after": lambda a, b: ((c := a + b), (d := c.reshape(-1)), tg.tanh(c), d * 2.0)[2:],
-    "view of a dead value": lambda a, b: (tg.tanh((c := a * b)) + c.T, c[::2] + 1.0),
+    "view of a dead value": lambda a, b: (tg.tanh(c := a * b) + c.T, c[::2] + 1.0),
     "same operand twice": lambda a, b: (c := a + b) * c - tg.minimum(c, b),
     "max and min": lambda a, b: tg.maximum(tg.minimum(a + 1.0, b), a * b),
     "transposed": lambda a, b: tg.tanh((a + b).T + a),
@@ -29,15 +29,29 @@ FUNCTIONS = {
     "products": lambda a, b: ((c := tg.tanh(a @ b)) @ c.T + c, c * a),
     "input returned": lambda a, b: (a, tg.tanh(a), b.T),
     "constant returned": lambda a, b: (tg.ones((N, N), "float64"), tg.ones((N, N), "float64") * a),
-    "gradient": lambda a, b: tg.grad(lambda a, b: (tg.tanh(a @ b) * tg.exp(b * 0.1)).sum(), (0, 1))(a, b),
-    "loop": lambda a, b: tg.scan(lambda c, x: ((d := tg.tanh(c * x) + c), (d, d * 2.0, c)), a[0], b),
-    "loop carry swap": lambda a, b: tg.scan(lambda c, x: ((c[1] + x, c[0] * x), c[0]), (a[0], a[1]), b),
+    "gradient": lambda a, b: tg.grad(lambda a, b: (tg.tanh(a @ b) * tg.exp(b * 0.1)).sum(), (0, 1))(
+        a, b
+    ),
+    "loop": lambda a, b: tg.scan(
+        lambda c, x: ((d := tg.tanh(c * x) + c), (d, d * 2.0, c)), a[0], b
+    ),
+    "loop carry swap": lambda a, b: tg.scan(
+        lambda c, x: ((c[1] + x, c[0] * x), c[0]), (a[0], a[1]), b
+    ),
     "loop hands on a const": lambda a, b: (
-        (d := a * 2.0), (e := tg.scan(lambda c, x: (d, c), b, b[:2])[0]), (g := d + b), tg.tanh(e), g,
+        (d := a * 2.0),
+        (e := tg.scan(lambda c, x: (d, c), b, b[:2])[0]),
+        (g := d + b),
+        tg.tanh(e),
+        g,
     )[3:],
     "large carry": lambda a, b: tg.scan(lambda c, x: ((d := tg.tanh(c + x)), d[0]), a, b[:5]),
-    "large carry read twice": lambda a, b: tg.scan(lambda c, x: (tg.tanh(c) * x + c, (c.T[0], c)), a, b[:5]),
-    "loop of products": lambda a, b: tg.scan(lambda c, x: ((d := tg.tanh(c @ b + x)), (d, c)), a, b[:5]),
+    "large carry read twice": lambda a, b: tg.scan(
+        lambda c, x: (tg.tanh(c) * x + c, (c.T[0], c)), a, b[:5]
+    ),
+    "loop of products": lambda a, b: tg.scan(
+        lambda c, x: ((d := tg.tanh(c @ b + x)), (d, c)), a, b[:5]
+    ),
 }
 
 

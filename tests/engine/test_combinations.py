@@ -20,7 +20,9 @@ def f64(*shape: int, seed: str = "x") -> tg.Tensor:
 def base(x: tg.Tensor) -> tg.Tensor:
     """A vector function with a loop, a product, a softmax and an index."""
     w = f64(3, 3, seed="w")
-    end, ys = tg.scan(lambda c, r: ((new := tg.tanh(c @ w + r)), new * c), x, tg.stack([x, tg.sin(x)]))
+    end, ys = tg.scan(
+        lambda c, r: ((new := tg.tanh(c @ w + r)), new * c), x, tg.stack([x, tg.sin(x)])
+    )
     return tg.softmax(end) + ys.sum(0) + x[tg.tensor([2, 0, 0])] * x
 
 
@@ -31,7 +33,9 @@ WRAPPERS: dict[str, Any] = {
     "vmap": lambda f: lambda x: tg.vmap(f)(tg.stack([x, x * 0.5]))[0],
     "vmap of nothing": lambda f: lambda x: tg.vmap(lambda _: f(x))(tg.zeros((2,)))[1],
     "scan": lambda f: lambda x: tg.scan(lambda c, _: (f(x), c), x, None, length=1)[0],
-    "scan over": lambda f: lambda x: tg.scan(lambda c, r: (c, f(r)), tg.zeros(()), tg.stack([x]))[1][0],
+    "scan over": lambda f: (
+        lambda x: tg.scan(lambda c, r: (c, f(r)), tg.zeros(()), tg.stack([x]))[1][0]
+    ),
     "custom": lambda f: tg.custom_vjp(f, lambda g, y, x: tg.vjp(f, x)[1](g)[0]),
     "vjp": lambda f: lambda x: tg.vjp(f, x)[0],
     "jvp": lambda f: lambda x: tg.jvp(f, (x,), (tg.ones_like(x),))[0],
@@ -42,7 +46,10 @@ WRAPPERS: dict[str, Any] = {
 def test_wrappers_keep_value_gradient_and_hessian(outer, inner):
     f, x, ct = WRAPPERS[outer](WRAPPERS[inner](base)), f64(3), f64(3, seed="ct")
     close(f(x), base(x), 1e-13)
-    weigh = lambda f: lambda x: (tg.sin(f(x)) * ct).sum()  # noqa: E731
+
+    def weigh(f):
+        return lambda x: (tg.sin(f(x)) * ct).sum()
+
     close(tg.grad(weigh(f))(x), tg.grad(weigh(base))(x), 1e-12)
     close(tg.hvp(weigh(f), x, ct), tg.hvp(weigh(base), x, ct), 1e-11)
     leaf = f64(3)
@@ -75,6 +82,7 @@ def test_derivatives_inside_transformations(name):
     derive, x = DERIVATIVES[name](base), f64(3)
     want = leaves(derive(x))
     for wrapper in ("jit", "checkpoint", "vmap", "vmap of nothing", "scan over"):
+
         def one(x):
             return tg.concat([y.reshape(-1) for y in leaves(derive(x))])
 
@@ -91,7 +99,8 @@ def test_derivatives_inside_transformations(name):
 
 def test_derivatives_of_derivatives_by_complex_step():
     for name in ("vjp", "jvp", "hvp"):
-        check_gradients(lambda x, d=DERIVATIVES[name](base): tuple(leaves(d(x))), f64(3), order=1, what=name)
+        derive = DERIVATIVES[name](base)
+        check_gradients(lambda x, d=derive: tuple(leaves(d(x))), f64(3), order=1, what=name)
 
 
 def test_a_parameter_captured_by_every_derivative_stays_differentiable():
@@ -99,9 +108,15 @@ def test_a_parameter_captured_by_every_derivative_stays_differentiable():
     w.requires_grad = True
     x = f64(3)
     for derive, want in (
-        (tg.grad(lambda x: (w * x * x).sum()), lambda w: tg.grad(lambda x: (w * x * x).sum())(x).sum()),
+        (
+            tg.grad(lambda x: (w * x * x).sum()),
+            lambda w: tg.grad(lambda x: (w * x * x).sum())(x).sum(),
+        ),
         (tg.jacobian(lambda x: w * x * x), lambda w: tg.jacobian(lambda x: w * x * x)(x).sum()),
-        (tg.hessian(lambda x: (w * x**3).sum()), lambda w: tg.hessian(lambda x: (w * x**3).sum())(x).sum()),
+        (
+            tg.hessian(lambda x: (w * x**3).sum()),
+            lambda w: tg.hessian(lambda x: (w * x**3).sum())(x).sum(),
+        ),
         (lambda x: tg.jvp(lambda x: w * x * x, (x,), (x,))[1], lambda w: (2 * w * x * x).sum()),
         (lambda x: tg.hvp(lambda x: (w * x**3).sum(), x, x), lambda w: (6 * w * x * x).sum()),
     ):
@@ -113,7 +128,9 @@ def test_a_parameter_captured_by_every_derivative_stays_differentiable():
 
 
 def test_trees_with_none():
-    g = tg.grad(lambda p: (p["a"] * 2).sum())({"a": f64(2), "b": None, "c": [], "d": (f64(1), None)})
+    g = tg.grad(lambda p: (p["a"] * 2).sum())(
+        {"a": f64(2), "b": None, "c": [], "d": (f64(1), None)}
+    )
     assert g["b"] is None and g["c"] == [] and g["d"][1] is None and g["d"][0].tolist() == [0.0]
 
 
@@ -129,7 +146,11 @@ def test_threads_do_not_meet():
             for n in range(15):
                 scale = float(k + 1)
                 if k % 2:
-                    close(tg.grad(lambda x, s=scale: base(x).sum() * s)(x), want_grad.numpy() * scale, 1e-12)
+                    close(
+                        tg.grad(lambda x, s=scale: base(x).sum() * s)(x),
+                        want_grad.numpy() * scale,
+                        1e-12,
+                    )
                 else:
                     with tg.no_grad():
                         same(tg.jit(base)(x), want_jit)

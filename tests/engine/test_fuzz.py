@@ -43,16 +43,40 @@ class Fuzz:
         return x
 
     def step(self, pool: list[Any], depth: int = 0) -> tg.Tensor:
-        kinds = ["unary", "unary", "binary", "binary", "move", "reduce", "product", "index", "softmax", "scan", "call"]
+        kinds = [
+            "unary",
+            "unary",
+            "binary",
+            "binary",
+            "move",
+            "reduce",
+            "product",
+            "index",
+            "softmax",
+            "scan",
+            "call",
+        ]
         kind = kinds[self.rng.integers(len(kinds) - 2 * (depth > 1))]
         return getattr(self, kind)(pool, depth)
 
     def unary(self, pool: list[Any], depth: int) -> tg.Tensor:
         table = [
-            tg.tanh, tg.sigmoid, tg.sin, tg.cos, tg.softplus, tg.gelu, lambda x: x * x * 0.3, lambda x: 1.5 - x,
-            lambda x: tg.exp(-x * x), lambda x: tg.log1p(x * x), lambda x: tg.sqrt(x * x + 0.1), lambda x: -x,
-            lambda x: x.detach() * 0.5 + x, lambda x: x / (1.0 + x * x), lambda x: (x * x + 0.5) ** 0.7,
-        ]  # fmt: skip
+            tg.tanh,
+            tg.sigmoid,
+            tg.sin,
+            tg.cos,
+            tg.softplus,
+            tg.gelu,
+            lambda x: x * x * 0.3,
+            lambda x: 1.5 - x,
+            lambda x: tg.exp(-x * x),
+            lambda x: tg.log1p(x * x),
+            lambda x: tg.sqrt(x * x + 0.1),
+            lambda x: -x,
+            lambda x: x.detach() * 0.5 + x,
+            lambda x: x / (1.0 + x * x),
+            lambda x: (x * x + 0.5) ** 0.7,
+        ]
         return table[self.rng.integers(len(table))](self.pick(pool))
 
     def binary(self, pool: list[Any], depth: int) -> tg.Tensor:
@@ -63,27 +87,39 @@ class Fuzz:
                 index = (..., slice(1), *(slice(None),) * (k - 1))
                 y = y[index]
         table = [
-            lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b * 0.5, lambda a, b: tg.where(a > b, a, b * 0.5),
-            lambda a, b: a / (1.0 + b * b), lambda a, b: tg.maximum(a, b), lambda a, b: tg.atan2(a, 1.5 + b * b),
-        ]  # fmt: skip
+            lambda a, b: a + b,
+            lambda a, b: a - b,
+            lambda a, b: a * b * 0.5,
+            lambda a, b: tg.where(a > b, a, b * 0.5),
+            lambda a, b: a / (1.0 + b * b),
+            lambda a, b: tg.maximum(a, b),
+            lambda a, b: tg.atan2(a, 1.5 + b * b),
+        ]
         return table[self.rng.integers(len(table))](x, y)
 
     def move(self, pool: list[Any], depth: int) -> tg.Tensor:
         x, r = self.pick(pool, 1), self.rng
         axis = int(r.integers(x.ndim))
         table = [
-            lambda: x.reshape(-1) if x.size < 8 else x[:1], lambda: tg.permute_dims(x, [int(i) for i in r.permutation(x.ndim)]),
-            lambda: tg.flip(x, axis), lambda: tg.roll(x, 1, axis), lambda: tg.cumsum(x, axis) * 0.5,
-            lambda: tg.concat([x, tg.tanh(x)], axis)[: 3], lambda: tg.moveaxis(x, axis, 0)[::-1], lambda: tg.stack([x, x])[1],
+            lambda: x.reshape(-1) if x.size < 8 else x[:1],
+            lambda: tg.permute_dims(x, [int(i) for i in r.permutation(x.ndim)]),
+            lambda: tg.flip(x, axis),
+            lambda: tg.roll(x, 1, axis),
+            lambda: tg.cumsum(x, axis) * 0.5,
+            lambda: tg.concat([x, tg.tanh(x)], axis)[:3],
+            lambda: tg.moveaxis(x, axis, 0)[::-1],
+            lambda: tg.stack([x, x])[1],
             lambda: tg.pad(tg.moveaxis(x, axis, 0), [(1, 0)] + [(0, 0)] * (x.ndim - 1))[:-1] + 0.1,
-        ]  # fmt: skip
+        ]
         return table[r.integers(len(table))]()
 
     def reduce(self, pool: list[Any], depth: int) -> tg.Tensor:
         x = self.pick(pool, 1)
         axis = int(self.rng.integers(x.ndim))
         table = [tg.sum, tg.mean, tg.max, tg.logsumexp, tg.var, tg.prod]
-        return tg.tanh(table[self.rng.integers(len(table))](x, axis, keepdims=bool(self.rng.integers(2))))
+        return tg.tanh(
+            table[self.rng.integers(len(table))](x, axis, keepdims=bool(self.rng.integers(2)))
+        )
 
     def product(self, pool: list[Any], depth: int) -> tg.Tensor:
         x, y = self.pick(pool, 2), self.pick(pool, 2)
@@ -133,7 +169,9 @@ class Fuzz:
         if self.unrolled:
             (end, total), ys = loop(step, start, xs, T, reverse)
         else:
-            (end, total), ys = tg.scan(step, start, xs, reverse=reverse, save="carry" if seed % 3 == 0 else "auto")
+            (end, total), ys = tg.scan(
+                step, start, xs, reverse=reverse, save="carry" if seed % 3 == 0 else "auto"
+            )
         return end + total if seed % 2 else ys[0] * 0.5
 
 

@@ -40,7 +40,12 @@ def test_text():
         "}"
     )
     text = str(rnn_graph())
-    assert "scan(" in text and "    body = graph(" in text and "length=4" in text and repr(rnn_graph()) == text
+    assert (
+        "scan(" in text
+        and "    body = graph(" in text
+        and "length=4" in text
+        and repr(rnn_graph()) == text
+    )
 
 
 def test_names_of_many_inputs_are_distinct():
@@ -53,7 +58,12 @@ def test_pictures():
     mermaid, dot = graph.to_mermaid(), graph.to_graphviz()
     assert mermaid.startswith("flowchart TD") and 'in0["input 0: f32[2]"]' in mermaid
     assert '-->|"f32[2]"| out0' in mermaid
-    assert dot.startswith("digraph {") and dot.rstrip().endswith("}") and 'label="mul"' in dot and "-> out0" in dot
+    assert (
+        dot.startswith("digraph {")
+        and dot.rstrip().endswith("}")
+        and 'label="mul"' in dot
+        and "-> out0" in dot
+    )
     assert mermaid.count("-->") == dot.count("->") == 5
     tg.trace(lambda x: (x, x))(tg.ones((2,))).to_mermaid()
     rnn_graph().to_graphviz()
@@ -65,12 +75,17 @@ def test_interpret_and_watch():
     with watching(lambda node, operands, out: seen.append((node.op.name, out[0].shape))):
         (y,) = graph.interpret(np.zeros(2, np.float32))
     graph.interpret(np.zeros(2, np.float32))
-    assert y.tolist() == [2.0, 2.0] and len(seen) == 3 and seen[0] == ("exp", (2,)) and seen[-1][0] == "add"
+    assert (
+        y.tolist() == [2.0, 2.0]
+        and len(seen) == 3
+        and seen[0] == ("exp", (2,))
+        and seen[-1][0] == "add"
+    )
     with pytest.raises(RuntimeError, match="takes 1 inputs, got 2"):
         graph.interpret(1, 2)
 
 
-# --- verification ----------------------------------------------------------------------------------
+# --- verification --------------------------------------------------------------------------------
 
 
 def node(op: str, inputs: Any, types: Any, **attrs: Any) -> Node:
@@ -92,8 +107,16 @@ def test_verify_rejects_bad_graphs():
         (Graph([a], [good], good.outputs), "'add' reads a variable that is not defined"),
         (Graph([a, b], [good], [stray]), "output of the graph is not defined"),
         (Graph([a, b], [good, good], good.outputs), "'add' defines a variable twice"),
-        (Graph([a, b], [wrong := node("add", (a, b), [Type((3, 2), tg.float32)])], wrong.outputs), r"f32\[3,2\].*f32\[2,3\]"),
-        (Graph([a, b], [wrong := node("less", (a, b), [F])], wrong.outputs), r"'less' has type f32.*b\[2,3\]|bool"),
+        (
+            Graph(
+                [a, b], [wrong := node("add", (a, b), [Type((3, 2), tg.float32)])], wrong.outputs
+            ),
+            r"f32\[3,2\].*f32\[2,3\]",
+        ),
+        (
+            Graph([a, b], [wrong := node("less", (a, b), [F])], wrong.outputs),
+            r"'less' has type f32.*b\[2,3\]|bool",
+        ),
     ]
     for graph, message in bad:
         with pytest.raises(RuntimeError, match=message):
@@ -106,12 +129,15 @@ def test_verify_rejects_bad_graphs():
     (loop,) = [n for n in outer.nodes if n.op.name == "scan"]
     body = loop.attrs["body"]
     broken = Graph(body.inputs, body.nodes[1:], body.outputs)
-    nodes = [Node(n.op, n.inputs, {**n.attrs, "body": broken}, n.outputs) if n is loop else n for n in outer.nodes]
+    nodes = [
+        Node(n.op, n.inputs, {**n.attrs, "body": broken}, n.outputs) if n is loop else n
+        for n in outer.nodes
+    ]
     with pytest.raises(RuntimeError, match="not defined"):
         Graph(outer.inputs, nodes, outer.outputs).verify()
 
 
-# --- digest ----------------------------------------------------------------------------------------
+# --- digest --------------------------------------------------------------------------------------
 
 PROGRAM = """
 import tinygrad_rnn as tg
@@ -125,7 +151,9 @@ def test_digest_is_the_same_in_every_process():
     found = set()
     for seed in ("0", "1"):
         env = {**os.environ, "PYTHONHASHSEED": seed}
-        run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=env, check=True)
+        run = subprocess.run(
+            [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=env, check=True
+        )
         found.add(run.stdout)
     assert len(found) == 1 and len(found.pop().strip()) == 32
 
@@ -138,13 +166,34 @@ def test_digest_sees_every_difference():
             return x * x
 
     variants = [
-        lambda x: x * 1.0, lambda x: x * 2.0, lambda x: x * 0.0, lambda x: x * -0.0, lambda x: x + 1.0,
-        lambda x: x * 1, lambda x: x * x, frozen, lambda x: (x * x, x), lambda x: (x, x * x), lambda x: x.sum(0),
-        lambda x: x.sum(1), lambda x: x.reshape(3, 2), lambda x: x.reshape(6), lambda x: x.T, lambda x: tg.flip(x, 0),
-        lambda x: tg.flip(x, 1), lambda x: x.astype("float64"), lambda x: x.astype("int32"), lambda x: x[:1],
-        lambda x: x[1:], lambda x: x * float(np.nextafter(np.float64(2.0), 3)), lambda x: tg.pad(x, 1),
-        lambda x: tg.pad(x, 1, 1.0), lambda x: x - tg.flip(x), lambda x: tg.flip(x) - x, lambda x: x @ k,
-    ]  # fmt: skip
+        lambda x: x * 1.0,
+        lambda x: x * 2.0,
+        lambda x: x * 0.0,
+        lambda x: x * -0.0,
+        lambda x: x + 1.0,
+        lambda x: x * 1,
+        lambda x: x * x,
+        frozen,
+        lambda x: (x * x, x),
+        lambda x: (x, x * x),
+        lambda x: x.sum(0),
+        lambda x: x.sum(1),
+        lambda x: x.reshape(3, 2),
+        lambda x: x.reshape(6),
+        lambda x: x.T,
+        lambda x: tg.flip(x, 0),
+        lambda x: tg.flip(x, 1),
+        lambda x: x.astype("float64"),
+        lambda x: x.astype("int32"),
+        lambda x: x[:1],
+        lambda x: x[1:],
+        lambda x: x * float(np.nextafter(np.float64(2.0), 3)),
+        lambda x: tg.pad(x, 1),
+        lambda x: tg.pad(x, 1, 1.0),
+        lambda x: x - tg.flip(x),
+        lambda x: tg.flip(x) - x,
+        lambda x: x @ k,
+    ]
     digests = [tg.trace(f)(x).digest for f in variants]
     same = [tg.trace(f)(x).digest for f in variants]
     assert digests == same
@@ -156,8 +205,12 @@ def test_digest_sees_every_difference():
 
 def test_digest_of_loops():
     def make(scale=0.1, **options):
-        step = lambda c, r: (c * scale + r, c)  # noqa: E731
-        return tg.trace(lambda h, x: tg.scan(step, h, x, **options))(tg.ones((2,)), tg.ones((4, 2))).digest
+        def step(c, r):
+            return (c * scale + r, c)
+
+        return tg.trace(lambda h, x: tg.scan(step, h, x, **options))(
+            tg.ones((2,)), tg.ones((4, 2))
+        ).digest
 
     assert make() == make()
     assert len({make(), make(scale=0.2), make(reverse=True), make(save="carry")}) == 4
@@ -169,7 +222,7 @@ def test_equality_and_hash_are_by_structure():
     assert a != tg.trace(lambda x: x)(tg.ones((2,))) and a != 3
 
 
-# --- passes ----------------------------------------------------------------------------------------
+# --- passes --------------------------------------------------------------------------------------
 
 
 def count(graph: Graph, name: str) -> int:
@@ -182,12 +235,20 @@ def test_common_subexpressions_and_dead_code():
     assert count(optimize(graph), "sin") == 1
     kept = optimize(tg.trace(lambda x: x.sum(0) + x.sum(1))(tg.ones((2, 2))))
     assert count(kept, "sum") == 2
-    kept = optimize(tg.trace(lambda x: x.astype("int32").astype("float64") + x.astype("int64").astype("float64"))(tg.ones((2,))))
+    kept = optimize(
+        tg.trace(
+            lambda x: x.astype("int32").astype("float64") + x.astype("int64").astype("float64")
+        )(tg.ones((2,)))
+    )
     assert count(kept, "cast") == 4
 
 
 def test_literals_are_folded():
-    graph = optimize(tg.trace(lambda x: x * (tg.tensor(2.0).detach() * 0 + tg.full((), 3.0) * tg.full((), 2.0)))(tg.ones((2,))))
+    graph = optimize(
+        tg.trace(lambda x: x * (tg.tensor(2.0).detach() * 0 + tg.full((), 3.0) * tg.full((), 2.0)))(
+            tg.ones((2,))
+        )
+    )
     assert count(graph, "mul") <= 3
     graph = optimize(tg.trace(lambda x: x * (tg.full((), 3.0) * tg.full((), 2.0)))(tg.ones((2,))))
     assert count(graph, "mul") == 1
@@ -197,7 +258,13 @@ def test_literals_are_folded():
 def test_passes_are_idempotent(rewrite):
     for make in (
         rnn_graph,
-        lambda: tg.trace(tg.grad(lambda w: tg.scan(lambda c, r: (tg.tanh(c @ w + r), c), tg.ones((2, 3)), tg.ones((4, 2, 3)))[1].sum()))(tg.ones((3, 3))),
+        lambda: tg.trace(
+            tg.grad(
+                lambda w: tg.scan(
+                    lambda c, r: (tg.tanh(c @ w + r), c), tg.ones((2, 3)), tg.ones((4, 2, 3))
+                )[1].sum()
+            )
+        )(tg.ones((3, 3))),
     ):
         once = rewrite(make())
         assert rewrite(once).digest == once.digest

@@ -29,7 +29,7 @@ def basic(draw: Any) -> Any:
 
 @st.composite
 def with_arrays(draw: Any) -> Any:
-    """Integer arrays (duplicates and negative ones among them) next to each other, slices around."""
+    """Integer arrays (duplicates, negative ones) next to each other, slices around."""
     shape = draw(hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=4))
     first = draw(st.integers(0, len(shape) - 1))
     last = draw(st.integers(first, len(shape) - 1))
@@ -59,7 +59,10 @@ def test_integer_arrays(case):
     shape, index = case
     x = filled(shape)
     same(tg.tensor(x)[index], x[index])
-    same(tg.tensor(x)[tuple(tg.tensor(i) if isinstance(i, np.ndarray) else i for i in index)], x[index])
+    same(
+        tg.tensor(x)[tuple(tg.tensor(i) if isinstance(i, np.ndarray) else i for i in index)],
+        x[index],
+    )
 
 
 @quick
@@ -120,7 +123,13 @@ def test_take_and_take_along_axis(shape, data):
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     n = shape[axis]
     x = filled(shape)
-    i = data.draw(hnp.arrays(np.int64, hnp.array_shapes(min_dims=0, max_dims=2, max_side=3), elements=st.integers(-n, n - 1)))
+    i = data.draw(
+        hnp.arrays(
+            np.int64,
+            hnp.array_shapes(min_dims=0, max_dims=2, max_side=3),
+            elements=st.integers(-n, n - 1),
+        )
+    )
     same(tg.take(tg.tensor(x), i, axis), np.take(x, i, axis))
     same(tg.take(tg.tensor(x), i), np.take(x, i))
     wide = list(shape)
@@ -128,7 +137,9 @@ def test_take_and_take_along_axis(shape, data):
     i = data.draw(hnp.arrays(np.int64, tuple(wide), elements=st.integers(-n, n - 1)))
     same(tg.take_along_axis(tg.tensor(x), tg.tensor(i), axis), np.take_along_axis(x, i, axis))
     ct = np.random.default_rng(0).normal(size=i.shape)
-    (g,) = tg.vjp(lambda t: tg.take_along_axis(t, tg.tensor(i), axis), tg.tensor(x))[1](tg.tensor(ct))
+    (g,) = tg.vjp(lambda t: tg.take_along_axis(t, tg.tensor(i), axis), tg.tensor(x))[1](
+        tg.tensor(ct)
+    )
     rows = np.moveaxis(np.eye(n)[i], -1, 0)  # [n, *wide]
     want = np.moveaxis((rows * ct).sum(1 + axis % len(shape)), 0, axis % len(shape))
     close(g, want, 1e-13)
@@ -176,7 +187,7 @@ def test_scatter_add_of_many_duplicates():
 def test_iteration_length_and_membership():
     x = tg.tensor(filled((3, 2)))
     assert len(x) == 3 and [r.tolist() for r in x] == filled((3, 2)).tolist()
-    a, b, c = x
+    _a, b, _c = x
     assert b.tolist() == [3.0, 4.0]
     with pytest.raises(ValueError, match="0-d"):
         len(tg.tensor(1.0))

@@ -1,4 +1,4 @@
-"""What stays in a loop: products per step, weight gradients, residuals (issue: "must be shown" 4)."""
+"""What stays in a loop: products per step, weight gradients, residuals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class LayerNormLSTM(nn.Module):
     def forward(self, carry: Any, x: tg.Tensor) -> Any:
         h, c = carry
         z = x @ self.w.T + h @ self.u.T
-        z = (z - z.mean(-1, keepdims=True)) / tg.sqrt(tg.var(z, -1, keepdims=True) + 1e-5) * self.gain + self.bias
+        z = (z - z.mean(-1, keepdims=True)) / tg.sqrt(
+            tg.var(z, -1, keepdims=True) + 1e-5
+        ) * self.gain + self.bias
         i, f, g, o = tg.split(z, 4, -1)
         c = tg.sigmoid(f) * c + tg.sigmoid(i) * tg.tanh(g)
         h = tg.sigmoid(o) * tg.tanh(c)
@@ -70,14 +72,24 @@ MODELS = {
 def test_one_product_in_the_forward_and_one_in_the_backward_loop(name):
     loss, x, params = training(MODELS[name])
     report = tg.explain(loss)(x)
-    assert [(loop.products, loop.length, loop.reverse) for loop in report.loops] == [(1, T, False), (1, T, True)]
+    assert [(loop.products, loop.length, loop.reverse) for loop in report.loops] == [
+        (1, T, False),
+        (1, T, True),
+    ]
     shapes = {f"f64[{','.join(map(str, p.shape))}]" for p in params}
     for loop in report.loops:
         assert shapes.isdisjoint(loop.carry), f"a weight gradient is carried: {loop.carry}"
     text = str(report)
-    assert "2 loops" in text and "1 products" in text and (name == "rnn" or "bytes per step" in text) and "contract" in text
+    assert (
+        "2 loops" in text
+        and "1 products" in text
+        and (name == "rnn" or "bytes per step" in text)
+        and "contract" in text
+    )
     forward, backward = report.loops
-    assert forward.residual_bytes == sum(8 * B * int(r.split(",")[-1][:-1]) for r in forward.residuals)
+    assert forward.residual_bytes == sum(
+        8 * B * int(r.split(",")[-1][:-1]) for r in forward.residuals
+    )
     assert not backward.residuals and backward.residual_bytes == 0
     assert all(p.grad is None for p in params)
 
@@ -95,7 +107,13 @@ def test_a_users_layer_norm_lstm():
     cell = LayerNormLSTM()
     report = tg.explain(user_loss(cell))(tg.tensor(seeded("x").normal(size=(T, B, I))))
     assert [loop.products for loop in report.loops] == [1, 1]
-    weights = {f"f64[{4 * H},{I}]", f"f64[{4 * H},{H}]", f"f64[{4 * H}]", f"f64[{I},{4 * H}]", f"f64[{H},{4 * H}]"}
+    weights = {
+        f"f64[{4 * H},{I}]",
+        f"f64[{4 * H},{H}]",
+        f"f64[{4 * H}]",
+        f"f64[{I},{4 * H}]",
+        f"f64[{H},{4 * H}]",
+    }
     for loop in report.loops:
         assert weights.isdisjoint(loop.carry)
 
@@ -146,7 +164,9 @@ def test_checkpointed_loops_save_the_carry_alone():
 
     def loss(save):
         def f(w):
-            step = lambda c, r: (tg.tanh(tg.sigmoid(tg.sin(c @ w) * c) + r), None)  # noqa: E731
+            def step(c, r):
+                return (tg.tanh(tg.sigmoid(tg.sin(c @ w) * c) + r), None)
+
             return tg.scan(step, tg.zeros((B, H), "float64"), x, save=save)[0].sum()
 
         return tg.grad(f)
@@ -172,13 +192,17 @@ def test_work_that_does_not_depend_on_the_carry_leaves_the_loop():
 
 def test_elementwise_work_stays_in_the_loop():
     x = tg.ones((T, B))
-    report = tg.explain(lambda x: tg.scan(lambda c, r: (c + tg.sin(r) * tg.cos(r), None), tg.zeros((B,)), x))(x)
+    report = tg.explain(
+        lambda x: tg.scan(lambda c, r: (c + tg.sin(r) * tg.cos(r), None), tg.zeros((B,)), x)
+    )(x)
     outside = [n.op.name for n in report.graph.nodes if n.op.name in ("sin", "cos")]
     assert not outside or not report.loops
 
 
 def test_numbers_in_the_report():
-    report = tg.explain(lambda x: tg.scan(lambda c, r: (tg.sin(c) + r, c), tg.zeros((2,)), x, reverse=True))(tg.ones((T, 2)))
+    report = tg.explain(
+        lambda x: tg.scan(lambda c, r: (tg.sin(c) + r, c), tg.zeros((2,)), x, reverse=True)
+    )(tg.ones((T, 2)))
     (loop,) = report.loops
     assert (loop.length, loop.reverse, loop.products, loop.carry) == (T, True, 0, ("f32[2]",))
     assert report.products_outside == 0 and "backwards" in str(report)

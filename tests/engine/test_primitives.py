@@ -25,10 +25,12 @@ def draw(name: str, k: int, dtype: str = "float64") -> tuple[list[np.ndarray], d
     out = []
     for a in sample.args:
         kind = np.dtype(a.dtype or dtype)
-        if kind == bool:
+        if kind.kind == "b":
             out.append(rng.random(a.shape) < 0.5)
         elif kind.kind in "iu":
-            out.append(rng.integers(int(a.low), int(a.high) + (a.high < 2**31), a.shape).astype(kind))
+            out.append(
+                rng.integers(int(a.low), int(a.high) + (a.high < 2**31), a.shape).astype(kind)
+            )
         else:
             out.append(np.asarray(rng.uniform(a.low, a.high, a.shape), kind))
     return out, sample.attrs
@@ -72,10 +74,17 @@ def test_value_is_the_reference_and_has_the_type_of_the_rule(name, backend):
             eps = float(np.finfo(dtype).eps)
             for y, z, t in zip(got, map(np.asarray, want), rule, strict=True):
                 assert y.type is t, f"{dtype}: the result is {y.type}, the rule says {t}"
-                assert (z.shape, z.dtype) == (t.shape, t.dtype.np), f"reference {z.dtype}{z.shape}, rule {t}"
+                assert (z.shape, z.dtype) == (t.shape, t.dtype.np), (
+                    f"reference {z.dtype}{z.shape}, rule {t}"
+                )
                 found = where.get(y._value.data)
                 assert (np.shape(found), found.dtype) == (t.shape, t.dtype.np)
-                close(found.astype(np.float64), z.astype(np.float64), 16 * eps, f"sample {k} in {dtype}")
+                close(
+                    found.astype(np.float64),
+                    z.astype(np.float64),
+                    16 * eps,
+                    f"sample {k} in {dtype}",
+                )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,7 +94,11 @@ def test_gradients_of_first_and_second_order(name):
         types = tuple(Type(a.shape, as_dtype(a.dtype)) for a in args)
         result = several(primitives[name].infer(types, attrs))
         rounds = name == "cast" and attrs["dtype"] is not tg.float64
-        if not rounds and any(t.dtype.is_float for t in result) and any(a.dtype == np.float64 for a in args):
+        if (
+            not rounds
+            and any(t.dtype.is_float for t in result)
+            and any(a.dtype == np.float64 for a in args)
+        ):
             check_gradients(applied(name, attrs), *args, what=f"{name}, sample {k}")
 
 
@@ -113,12 +126,15 @@ def test_batch_rule_is_a_loop_over_rows(name):
         for flags in subsets(len(args)):
             # other values in every row, drawn from the same sample
             rows = [
-                np.stack([rng.permutation(a.reshape(-1)).reshape(a.shape) for _ in range(size)]) if b else a
+                np.stack([rng.permutation(a.reshape(-1)).reshape(a.shape) for _ in range(size)])
+                if b
+                else a
                 for a, b in zip(args, flags)
             ]
             got = several(tg.vmap(f, tuple(0 if b else None for b in flags))(*map(tg.tensor, rows)))
             want = [
-                several(f(*[tg.tensor(r[i] if b else r) for r, b in zip(rows, flags)])) for i in range(size)
+                several(f(*[tg.tensor(r[i] if b else r) for r, b in zip(rows, flags)]))
+                for i in range(size)
             ]
             for j, y in enumerate(got):
                 expected = np.stack([w[j].numpy() for w in want])

@@ -16,8 +16,11 @@ def philox_scalar(counter: list[int], key: list[int]) -> list[int]:
     for _ in range(10):
         p0, p1 = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
         counter = [
-            (p1 >> 32) ^ counter[1] ^ key[0], p1 & 0xFFFFFFFF, (p0 >> 32) ^ counter[3] ^ key[1], p0 & 0xFFFFFFFF,
-        ]  # fmt: skip
+            (p1 >> 32) ^ counter[1] ^ key[0],
+            p1 & 0xFFFFFFFF,
+            (p0 >> 32) ^ counter[3] ^ key[1],
+            p0 & 0xFFFFFFFF,
+        ]
         key = [(key[0] + 0x9E3779B9) & 0xFFFFFFFF, (key[1] + 0xBB67AE85) & 0xFFFFFFFF]
     return counter
 
@@ -56,7 +59,10 @@ def test_the_same_bits_on_every_backend(backend):
             g, h = tg.Generator(3), tg.Generator(3, backend="numpy")
             for draw in ("uniform", "normal", "bits"):
                 same(getattr(g, draw)(shape), getattr(h, draw)(shape).numpy())
-            assert tg.jit(lambda s: bits_from_state(s, (5,))[0])(tg.tensor(state)).tolist() == philox(state, (5,)).tolist()
+            assert (
+                tg.jit(lambda s: bits_from_state(s, (5,))[0])(tg.tensor(state)).tolist()
+                == philox(state, (5,)).tolist()
+            )
 
 
 def test_bits_do_not_depend_on_the_shape():
@@ -96,7 +102,9 @@ def test_moments():
     assert u.min() >= 0 and u.max() < 1
     assert abs(u.mean() - 0.5) < 0.003 and abs(u.var() - 1 / 12) < 0.002
     counts, _ = np.histogram(u, 100, (0, 1))
-    assert ((counts - n / 100) ** 2 / (n / 100)).sum() < 160  # chi square with 99 degrees of freedom
+    assert (
+        (counts - n / 100) ** 2 / (n / 100)
+    ).sum() < 160  # chi square with 99 degrees of freedom
     assert abs(np.corrcoef(u[:-1], u[1:])[0, 1]) < 0.01
     z = g.normal((n,), dtype="float64").numpy()
     assert abs(z.mean()) < 0.01 and abs(z.var() - 1) < 0.015 and abs((z**3).mean()) < 0.04
@@ -144,7 +152,14 @@ def test_state_dict_round_trip():
     same(h.uniform((4,)), want[0])
     same(h.spawn().uniform((4,)), want[1])
     before = h.state.tolist()
-    for bad in (None, {}, {"state": [1, 2]}, {"state": [0, 0, 0, 2**32]}, {"state": [0, 0, 0, -1]}, {"state": "abcd"}):
+    for bad in (
+        None,
+        {},
+        {"state": [1, 2]},
+        {"state": [0, 0, 0, 2**32]},
+        {"state": [0, 0, 0, -1]},
+        {"state": "abcd"},
+    ):
         with pytest.raises(ValueError, match="four integers"):
             h.load_state_dict(bad)
     assert h.state.tolist() == before

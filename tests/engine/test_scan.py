@@ -175,8 +175,10 @@ def test_derivatives_are_those_of_the_loop(name, T, reverse, save):
     f = scanned(step, n, tg.scan, reverse=reverse, save=save)
     g = scanned(step, n, loop, length=T, reverse=reverse)
     if not T:
+
         def g(*args, loops=g):
             return loops(*args)[0]
+
     first, second = derivatives(f, arrays, name)
     want_first, want_second = derivatives(g, arrays, name)
     for a, b in zip(first + second, want_first + want_second, strict=True):
@@ -223,18 +225,22 @@ def test_non_commuting_jacobians():
     want = np.eye(3)
     for m in xs:
         want = m @ want
-    jac = tg.jacobian(lambda h: tg.scan(lambda c, m: (m @ c, None), h, tg.tensor(xs))[0])(tg.tensor(h))
+    jac = tg.jacobian(lambda h: tg.scan(lambda c, m: (m @ c, None), h, tg.tensor(xs))[0])(
+        tg.tensor(h)
+    )
     close(jac, want, 1e-12)
     back = np.eye(3)
     for m in xs[::-1]:
         back = m @ back
-    jac = tg.jacobian(lambda h: tg.scan(lambda c, m: (m @ c, None), h, tg.tensor(xs), reverse=True)[0])(tg.tensor(h))
+    jac = tg.jacobian(
+        lambda h: tg.scan(lambda c, m: (m @ c, None), h, tg.tensor(xs), reverse=True)[0]
+    )(tg.tensor(h))
     close(jac, back, 1e-12)
     assert np.abs(want - back).max() > 0.01
 
 
 def test_chunked_carry_is_the_full_run():
-    step, arrays, n = build("lstm", 7)
+    step, arrays, _n = build("lstm", 7)
     w, c, xs = tensors(arrays[:3]), tuple(tensors(arrays[3:5])), tg.tensor(arrays[5])
     whole, ys = tg.scan(lambda c, x: step(w, c, (x,)), c, xs)
     for k in range(8):
@@ -246,7 +252,7 @@ def test_chunked_carry_is_the_full_run():
 
 
 def test_reverse_is_flipped_twice():
-    step, arrays, n = build("rnn", 6)
+    step, arrays, _n = build("rnn", 6)
     w, h, xs = tensors(arrays[:4]), tuple(tensors(arrays[4:5])), tg.tensor(arrays[5])
     a = tg.scan(lambda c, x: step(w, c, (x,)), h, xs, reverse=True)
     b = tg.scan(lambda c, x: step(w, c, (x,)), h, tg.flip(xs, 0))
@@ -268,7 +274,7 @@ def test_backends_agree(backend, name, reverse):
             return sum((tg.sin(y) * (y + 0.5)).sum() for y in flatten(f(*args))[0])
 
         first = tg.grad(weigh, nums)
-        second = tg.grad(lambda *a: sum((g * g).sum() for g in first(*a)), nums)  # noqa: B023
+        second = tg.grad(lambda *a, d=first: sum((g * g).sum() for g in d(*a)), nums)
         want = [fn(*tensors(arrays)) for fn in (f, first, second)]
         for dtype, tol in ((np.float64, 1e-11), (np.float32, 2e-4)):
             args = [tg.tensor(a.astype(dtype), backend=backend) for a in arrays]

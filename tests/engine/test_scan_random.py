@@ -50,8 +50,13 @@ def steps(draw: Any) -> Any:
             code.append((op, *[draw(pick) for _ in range(OPS[op][0])]))
     every = st.integers(0, size + len(code) - 1)
     late = st.one_of(every, st.integers(max(0, size + len(code) - 3), size + len(code) - 1))
-    return n_c, n_x, n_w, tuple(code), tuple(draw(late) for _ in range(n_c)), tuple(
-        draw(st.lists(late, min_size=0 if n_c else 1, max_size=3))
+    return (
+        n_c,
+        n_x,
+        n_w,
+        tuple(code),
+        tuple(draw(late) for _ in range(n_c)),
+        tuple(draw(st.lists(late, min_size=0 if n_c else 1, max_size=3))),
     )
 
 
@@ -68,20 +73,28 @@ def run(spec: Any, ws: Any, carry: Any, xs: Any) -> Any:
             values.append(tg.concat([values[a], values[b]], 1) @ wide)
         else:
             values.append(OPS[op][1](*[values[a] for a in args]))
-    return tuple(tg.tanh(values[i]) if i >= len(carry) + len(xs) + len(ws) else values[i] for i in c_out), tuple(
-        values[i] for i in y_out
-    )
+    return tuple(
+        tg.tanh(values[i]) if i >= len(carry) + len(xs) + len(ws) else values[i] for i in c_out
+    ), tuple(values[i] for i in y_out)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(steps(), st.integers(1, 4), st.booleans(), st.sampled_from(["auto", "carry"]), st.integers(0, 9999))
+@given(
+    steps(),
+    st.integers(1, 4),
+    st.booleans(),
+    st.sampled_from(["auto", "carry"]),
+    st.integers(0, 9999),
+)
 def test_random_steps(spec, T, reverse, save, seed):
     rng = np.random.default_rng(seed)
     n_c, n_x, n_w = spec[:3]
     arrays = [rng.normal(size=(H, H)) * 0.7 for _ in range(n_w)]
     arrays += [rng.normal(size=(B, H)) for _ in range(n_c)]
     arrays += [rng.normal(size=(T, B, H)) for _ in range(n_x)]
-    cts = [rng.normal(size=(B, H)) for _ in range(n_c)] + [rng.normal(size=(T, B, H)) for _ in spec[5]]
+    cts = [rng.normal(size=(B, H)) for _ in range(n_c)] + [
+        rng.normal(size=(T, B, H)) for _ in spec[5]
+    ]
     mix = [rng.normal(size=a.shape) for a in arrays]
 
     def cut(args: Any) -> Any:
@@ -98,7 +111,9 @@ def test_random_steps(spec, T, reverse, save, seed):
         return (*end, *(ys or ()))
 
     def weigh(f: Any) -> Any:
-        return lambda *args: sum(((y * y + y) * ct).sum() for y, ct in zip(f(*args), cts, strict=True))
+        return lambda *args: sum(
+            ((y * y + y) * ct).sum() for y, ct in zip(f(*args), cts, strict=True)
+        )
 
     nums = tuple(range(len(arrays)))
 

@@ -81,8 +81,9 @@ def test_nested(reverse):
         close(a, b, 1e-13)
     check_programs(f, *args)
     check_gradients(f, *args, what="nested")
-    grads = tg.jit(tg.grad(lambda *a: f(*a)[1].sum(), (0, 1, 2)))(*args)
-    for a, b in zip(grads, tg.grad(lambda *a: unrolled(*a)[1].sum(), (0, 1, 2))(*args)):
+    got = tg.jit(tg.grad(lambda *ts: f(*ts)[1].sum(), (0, 1, 2)))(*args)
+    want = tg.grad(lambda *ts: unrolled(*ts)[1].sum(), (0, 1, 2))(*args)
+    for a, b in zip(got, want):
         close(a, b, 1e-12)
 
 
@@ -96,7 +97,9 @@ def test_a_tensor_that_is_scanned_and_captured():
 
 def test_one_tensor_as_several_operands():
     def f(x):
-        step = lambda c, r: ((c[0] * r[1], c[1] + r[0] * c[0]), (r[0] + r[1], c[0], c[0]))  # noqa: E731
+        def step(c, r):
+            return ((c[0] * r[1], c[1] + r[0] * c[0]), (r[0] + r[1], c[0], c[0]))
+
         return tg.scan(step, (x[0], x[0]), (x, x))
 
     check_programs(f, f64(3, 2))

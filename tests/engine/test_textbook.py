@@ -60,14 +60,20 @@ def test_vanilla_rnn_with_softmax_outputs(T):
 def test_gradient_of_a_shared_weight_is_the_sum_over_its_copies():
     rng = seeded("shared")
     T, n = 5, 3
-    w, h, x = rng.normal(size=(n, n)), tg.tensor(rng.normal(size=(2, n))), tg.tensor(rng.normal(size=(T, 2, n)))
+    w, h, x = (
+        rng.normal(size=(n, n)),
+        tg.tensor(rng.normal(size=(2, n))),
+        tg.tensor(rng.normal(size=(T, 2, n))),
+    )
     ct = tg.tensor(rng.normal(size=(T, 2, n)))
 
     def shared(w):
         return (tg.scan(lambda c, r: ((new := tg.tanh(c @ w + r)), new), h, x)[1] * ct).sum()
 
     def copies(ws):
-        step = lambda c, r: ((new := tg.tanh(c @ r[1] + r[0])), new)  # noqa: E731
+        def step(c, r):
+            return ((new := tg.tanh(c @ r[1] + r[0])), new)
+
         return (tg.scan(step, h, (x, ws))[1] * ct).sum()
 
     per_step = tg.grad(copies)(tg.tensor(np.stack([w] * T))).numpy()
@@ -79,7 +85,9 @@ def test_lstm_gate_gradients():
     """dc = dh o (1 - tanh(c)^2) + dc', df = dc c_prev, di = dc a, da = dc i, do = dh tanh(c)."""
     rng = seeded("lstm")
     i, f, a, o, c_prev, dh, dc_next = (rng.normal(size=(2, 3)) for _ in range(7))
-    sig = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
+
+    def sig(z):
+        return 1 / (1 + np.exp(-z))
 
     def cell(i, f, a, o, c_prev):
         c = tg.sigmoid(f) * c_prev + tg.sigmoid(i) * tg.tanh(a)
@@ -111,8 +119,13 @@ def test_lstm_layer_by_hand(T):
     _, ys = tg.scan(lambda c, r: cell(c, r), (leaves[1], leaves[2]), leaves[0])
     (ys * ct).sum().backward()
 
-    wi, wh, bi, bh = (p.detach().numpy() for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh))
-    sig = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
+    wi, wh, bi, bh = (
+        p.detach().numpy() for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    )
+
+    def sig(z):
+        return 1 / (1 + np.exp(-z))
+
     h, c, saved = h0, c0, []
     for t in range(T):
         i, f, g, o = np.split(x[t] @ wi.T + bi + h @ wh.T + bh, 4, -1)
@@ -126,11 +139,27 @@ def test_lstm_layer_by_hand(T):
         i, f, g, o, h, c, new = saved[t]
         dh = dh + ct[t]
         dc = dc + dh * o * (1 - np.tanh(new) ** 2)
-        z = np.concatenate([dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * np.tanh(new) * o * (1 - o)], -1)
+        z = np.concatenate(
+            [
+                dc * g * i * (1 - i),
+                dc * c * f * (1 - f),
+                dc * i * (1 - g * g),
+                dh * np.tanh(new) * o * (1 - o),
+            ],
+            -1,
+        )
         dwi, dwh, db = dwi + z.T @ x[t], dwh + z.T @ h, db + z.sum(0)
         dx[t], dh, dc = z @ wi, z @ wh, dc * f
     for got, want in zip(
-        (leaves[0].grad, leaves[1].grad, leaves[2].grad, cell.weight_ih.grad, cell.weight_hh.grad, cell.bias_ih.grad, cell.bias_hh.grad),
+        (
+            leaves[0].grad,
+            leaves[1].grad,
+            leaves[2].grad,
+            cell.weight_ih.grad,
+            cell.weight_hh.grad,
+            cell.bias_ih.grad,
+            cell.bias_hh.grad,
+        ),
         (dx, dh, dc, dwi, dwh, db, db),
     ):
         close(got, want, 1e-12)
@@ -143,7 +172,12 @@ def test_constant_error_carousel():
     x = tg.tensor(seeded("x").normal(size=(T, H)))
 
     def run(c0):
-        step = lambda c, r: (tg.sigmoid(r * 0 + 1e3) * c + tg.sigmoid(r * 0 - 1e3) * tg.tanh(r), None)  # noqa: E731
+        def step(c, r):
+            return (
+                tg.sigmoid(r * 0 + 1e3) * c + tg.sigmoid(r * 0 - 1e3) * tg.tanh(r),
+                None,
+            )
+
         return tg.scan(step, c0, x)[0]
 
     assert run(c0).tolist() == c0.tolist()
@@ -154,7 +188,10 @@ def test_linear_rnn_closed_form():
     rng = seeded("linear")
     T, n = 6, 3
     W, U, x = rng.normal(size=(n, n)) * 0.6, rng.normal(size=(n, n)), rng.normal(size=(T, n))
-    run = lambda W, U, x: tg.scan(lambda h, r: (W @ h + U @ r, None), tg.zeros((n,), "float64"), x)[0]  # noqa: E731
+
+    def run(W, U, x):
+        return tg.scan(lambda h, r: (W @ h + U @ r, None), tg.zeros((n,), "float64"), x)[0]
+
     args = tuple(map(tg.tensor, (W, U, x)))
     close(run(*args), sum(np.linalg.matrix_power(W, T - 1 - t) @ U @ x[t] for t in range(T)), 1e-13)
     jac = tg.jacobian(run, 2)(*args).numpy()
@@ -166,7 +203,12 @@ def test_causality():
     """dy_t/dx_s = 0 for s > t, and NaN at x_s leaves y_{<s} as it is."""
     rng = seeded("causal")
     w, x = tg.tensor(rng.normal(size=(2, 2))), rng.normal(size=(5, 2))
-    run = lambda x: tg.scan(lambda c, r: ((new := tg.tanh(c @ w + r)), new), tg.zeros((2,), "float64"), x)[1]  # noqa: E731
+
+    def run(x):
+        return tg.scan(
+            lambda c, r: ((new := tg.tanh(c @ w + r)), new), tg.zeros((2,), "float64"), x
+        )[1]
+
     jac = tg.jacobian(run)(tg.tensor(x)).numpy()
     for t in range(5):
         assert (jac[t, :, t + 1 :] == 0).all() and (jac[t, :, : t + 1] != 0).any()

@@ -13,16 +13,23 @@ def f64(*shape: int, seed: str = "x") -> tg.Tensor:
     return tg.tensor(seeded(f"{seed}{shape}").normal(size=shape) * 0.7)
 
 
-# --- vmap ------------------------------------------------------------------------------------------
+# --- vmap ----------------------------------------------------------------------------------------
 
 
 def test_vmap_axes_and_trees():
     x, w = f64(4, 3), f64(3)
-    f = lambda p, w: {"y": (p["a"] * w).sum(), "z": p["a"] + 1}  # noqa: E731
+
+    def f(p, w):
+        return {"y": (p["a"] * w).sum(), "z": p["a"] + 1}
+
     out = tg.vmap(f, (0, None))({"a": x}, w)
     close(out["y"], x.numpy() @ w.numpy(), 1e-14)
     assert out["z"].shape == (4, 3)
-    close(tg.vmap(lambda a, b: a @ b, (1, 0))(f64(3, 4), f64(4, 3)), np.einsum("ib,bi->b", f64(3, 4), f64(4, 3)), 1e-13)
+    close(
+        tg.vmap(lambda a, b: a @ b, (1, 0))(f64(3, 4), f64(4, 3)),
+        np.einsum("ib,bi->b", f64(3, 4), f64(4, 3)),
+        1e-13,
+    )
     close(tg.vmap(lambda a: a * 2, -1)(f64(2, 3)), f64(2, 3).numpy().T * 2, 0)
     constant = tg.vmap(lambda a: tg.ones((2,)))(x)
     assert constant.shape == (4, 2)
@@ -65,7 +72,9 @@ def test_gradients_through_vmap():
 
 def test_gradients_through_vmap_of_scan():
     def f(w, h, x):
-        run = lambda h, r: tg.scan(lambda c, r: (tg.tanh(c @ w + r), c * r), h, r)  # noqa: E731
+        def run(h, r):
+            return tg.scan(lambda c, r: (tg.tanh(c @ w + r), c * r), h, r)
+
         return tg.vmap(run)(h, x)
 
     check_gradients(f, f64(2, 2), f64(3, 2), f64(3, 2, 2), what="vmap of scan")
@@ -76,14 +85,24 @@ def test_vmap_inside_scan():
         return tg.scan(lambda c, r: (tg.vmap(lambda a, b: tg.tanh(a @ w) * b)(c, r), None), h, x)[0]
 
     check_gradients(f, f64(2, 2), f64(3, 2), f64(2, 3, 2), what="vmap in scan")
-    close(tg.jit(f)(f64(2, 2), f64(3, 2), f64(2, 3, 2)), f(f64(2, 2), f64(3, 2), f64(2, 3, 2)), 1e-14)
+    close(
+        tg.jit(f)(f64(2, 2), f64(3, 2), f64(2, 3, 2)), f(f64(2, 2), f64(3, 2), f64(2, 3, 2)), 1e-14
+    )
 
 
 def test_vmap_of_indexing():
     table, ids = f64(5, 2), tg.tensor(np.array([[0, 4, 4], [1, 1, 2]]))
-    close(tg.vmap(lambda i: tg.take(table, i, 0).sum(0))(ids), table.numpy()[ids.numpy()].sum(1), 1e-14)
+    close(
+        tg.vmap(lambda i: tg.take(table, i, 0).sum(0))(ids),
+        table.numpy()[ids.numpy()].sum(1),
+        1e-14,
+    )
     x = f64(3, 5)
-    close(tg.vmap(lambda r, i: r[i], (0, 0))(x, tg.tensor(np.array([1, 0, -1]))), x.numpy()[range(3), [1, 0, 4]], 0)
+    close(
+        tg.vmap(lambda r, i: r[i], (0, 0))(x, tg.tensor(np.array([1, 0, -1]))),
+        x.numpy()[range(3), [1, 0, 4]],
+        0,
+    )
     check_gradients(lambda t: tg.vmap(lambda i: t[i] * t[0])(ids), table, what="vmap of indexing")
 
 
@@ -100,7 +119,7 @@ def test_vmap_errors():
         tg.vmap(lambda a: 3)(f64(2))
 
 
-# --- checkpoint ------------------------------------------------------------------------------------
+# --- checkpoint ----------------------------------------------------------------------------------
 
 
 def block(w, x):
@@ -129,10 +148,16 @@ def test_checkpoint_saves_only_its_operands():
 def test_checkpoint_derivatives_of_all_orders():
     check_gradients(tg.checkpoint(block), f64(3, 3), f64(2, 3), what="checkpoint")
     w = f64(3, 3)
-    check_gradients(lambda x: tg.checkpoint(lambda x: block(w, x)[0])(x), f64(2, 3), what="captured")
-    check_gradients(lambda w: tg.checkpoint(lambda x: block(w, x)[0])(f64(2, 3)), w, what="gradient of captured")
+    check_gradients(
+        lambda x: tg.checkpoint(lambda x: block(w, x)[0])(x), f64(2, 3), what="captured"
+    )
+    check_gradients(
+        lambda w: tg.checkpoint(lambda x: block(w, x)[0])(f64(2, 3)), w, what="gradient of captured"
+    )
     third = tg.grad(tg.grad(tg.grad(tg.checkpoint(lambda x: tg.sin(x) * x))))
-    assert third(tg.tensor(0.3, dtype="float64")).item() == pytest.approx(-3 * np.sin(0.3) - 0.3 * np.cos(0.3))
+    assert third(tg.tensor(0.3, dtype="float64")).item() == pytest.approx(
+        -3 * np.sin(0.3) - 0.3 * np.cos(0.3)
+    )
 
 
 def test_checkpoint_in_scan_jit_and_vmap():
@@ -142,10 +167,17 @@ def test_checkpoint_in_scan_jit_and_vmap():
 
     args = f64(2, 2), f64(2), f64(3, 2)
     check_gradients(f, *args, what="checkpoint in scan")
-    loss = lambda *a: f(*a)[1].sum()  # noqa: E731
+
+    def loss(*a):
+        return f(*a)[1].sum()
+
     for a, b in zip(tg.jit(tg.grad(loss, (0, 1, 2)))(*args), tg.grad(loss, (0, 1, 2))(*args)):
         close(a, b, 1e-13)
-    close(tg.vmap(lambda r: tg.checkpoint(block)(f64(3, 3), r)[0])(f64(2, 3)), block(f64(3, 3), f64(2, 3))[0], 1e-13)
+    close(
+        tg.vmap(lambda r: tg.checkpoint(block)(f64(3, 3), r)[0])(f64(2, 3)),
+        block(f64(3, 3), f64(2, 3))[0],
+        1e-13,
+    )
 
 
 def test_checkpoint_of_random_masks_draws_the_same_mask():
@@ -155,7 +187,7 @@ def test_checkpoint_of_random_masks_draws_the_same_mask():
     close(grads, np.where(mask.numpy(), 2 * x.numpy(), 0), 0)
 
 
-# --- custom_vjp ------------------------------------------------------------------------------------
+# --- custom_vjp ----------------------------------------------------------------------------------
 
 
 def test_custom_rule_replaces_the_derived_one():
@@ -167,10 +199,15 @@ def test_custom_rule_replaces_the_derived_one():
 
 
 def test_custom_rule_equals_the_derived_one_to_second_order():
-    rule = lambda g, y, a, b: (g * b * y, g * a * y)  # noqa: E731
+    def rule(g, y, a, b):
+        return (g * b * y, g * a * y)
+
     f = tg.custom_vjp(lambda a, b: tg.exp(a * b), rule)
     check_gradients(f, f64(3), f64(3, seed="b"), what="custom")
-    step = lambda c, x: ((new := tg.sin(f(c, x))), new)  # noqa: E731
+
+    def step(c, x):
+        return ((new := tg.sin(f(c, x))), new)
+
     check_gradients(lambda c, x: tg.scan(step, c, x), f64(2), f64(2, 2), what="custom in scan")
 
 
@@ -181,7 +218,10 @@ def test_custom_rule_for_trees_and_vmap():
     )
     check_gradients(lambda w, s: f({"w": w}, s), f64(3), f64(), what="trees")
     ws, s = f64(4, 3), f64()
-    got = tg.grad(lambda ws, s: tg.vmap(lambda w, s: f({"w": w}, s)["out"].sum(), (0, None))(ws, s).sum(), (0, 1))(ws, s)
+    got = tg.grad(
+        lambda ws, s: tg.vmap(lambda w, s: f({"w": w}, s)["out"].sum(), (0, None))(ws, s).sum(),
+        (0, 1),
+    )(ws, s)
     close(got[0], np.full((4, 3), s.item()), 1e-14)
     close(got[1], np.array(ws.numpy().sum()), 1e-13)
 
@@ -203,7 +243,7 @@ def test_custom_rule_errors():
     with pytest.raises(ValueError, match=r"f64\[\].*f64\[2\]"):
         tg.grad(lambda x: tg.custom_vjp(lambda x: x, lambda g, y, x: g.sum())(x).sum())(x)
     w = tg.tensor(np.ones(2), requires_grad=True)
-    with pytest.raises(RuntimeError, match="captures.*argument"):
+    with pytest.raises(RuntimeError, match=r"captures.*argument"):
         tg.custom_vjp(lambda x: x * w, lambda g, y, x: g)(x)
     with pytest.raises(TypeError, match="int"):
         tg.custom_vjp(lambda x: x, lambda g, y, x: g)(3)
@@ -213,10 +253,21 @@ def test_a_rule_may_capture_tensors_anywhere():
     w, k = f64(2, seed="w"), tg.tensor(np.array([1, 0]))
     f = tg.custom_vjp(lambda x: x * x, lambda g, y, x: g * w[k] * tg.tensor(np.array([2.0, 3.0])))
     want = w.numpy()[[1, 0]] * [2.0, 3.0]
-    for wrap in (lambda f: f, tg.jit, tg.checkpoint, lambda f: lambda x: tg.vmap(f)(tg.stack([x]))[0]):
-        close(tg.grad(lambda x, f=wrap(f): f(x).sum())(f64(2)), want, 1e-14)
-    step = lambda c, x: (f(c) + x, None)  # noqa: E731
-    scanned = lambda x: tg.scan(step, x, tg.zeros((3, 2), "float64"))[0].sum()  # noqa: E731
+    for wrap in (
+        lambda f: f,
+        tg.jit,
+        tg.checkpoint,
+        lambda f: lambda x: tg.vmap(f)(tg.stack([x]))[0],
+    ):
+        wrapped = wrap(f)
+        close(tg.grad(lambda x, h=wrapped: h(x).sum())(f64(2)), want, 1e-14)
+
+    def step(c, x):
+        return (f(c) + x, None)
+
+    def scanned(x):
+        return tg.scan(step, x, tg.zeros((3, 2), "float64"))[0].sum()
+
     for derive in (tg.grad, lambda f: tg.jit(tg.grad(f))):
         close(derive(scanned)(f64(2)), want**3, 1e-13)
 

@@ -22,8 +22,14 @@ class Point(NamedTuple):
 
 def test_types_are_interned_and_print():
     t = tg.Type((7, 3), tg.float32)
-    assert t is tg.Type((7, 3), tg.float32) and repr(t) == "f32[7,3]" and repr(tg.Type((), tg.int8)) == "i8[]"
-    assert (t.ndim, t.size, t.nbytes) == (2, 21, 84) and t.with_shape((2,)).with_dtype(tg.bool).nbytes == 2
+    assert (
+        t is tg.Type((7, 3), tg.float32)
+        and repr(t) == "f32[7,3]"
+        and repr(tg.Type((), tg.int8)) == "i8[]"
+    )
+    assert (t.ndim, t.size, t.nbytes) == (2, 21, 84) and t.with_shape((2,)).with_dtype(
+        tg.bool
+    ).nbytes == 2
     probe = weakref.ref(tg.Type((123, 457), tg.float16))
     gc.collect()
     assert probe() is None
@@ -34,7 +40,12 @@ def test_dtypes():
     for d in DTYPES:
         for same in (d, d.name, d.np, d.np.type, np.dtype(d.np).newbyteorder(">")):
             assert as_dtype(same) is d
-        assert d == d.name and d == d.np and hash(d) == hash(as_dtype(d.name)) and d.itemsize == d.np.itemsize
+        assert (
+            d == d.name
+            and d == d.np
+            and hash(d) == hash(as_dtype(d.name))
+            and d.itemsize == d.np.itemsize
+        )
         assert d.is_float + d.is_integer + d.is_bool == 1
     assert as_dtype(float) is tg.float32 and as_dtype(int) is tg.int64 and as_dtype(bool) is tg.bool
     assert tg.float32 != "float64" and tg.float32 != 3 and tg.float32 != "nonsense"
@@ -79,7 +90,10 @@ def test_trees():
     assert flat == [3, 4, 1, 2] and unflatten(treedef, flat) == tree
     assert paths(tree, "p") == ["p['a'].x", "p['a'].y['z']", "p['b'][0]", "p['b'][1][0]"]
     assert repr(treedef) == "{'a': Point(*, {'z': *}), 'b': [*, (*, None)], 'c': ()}"
-    assert hash(treedef) == hash(flatten(tree_map(str, tree))[1]) and treedef == flatten(tree_map(str, tree))[1]
+    assert (
+        hash(treedef) == hash(flatten(tree_map(str, tree))[1])
+        and treedef == flatten(tree_map(str, tree))[1]
+    )
     assert tree_map(lambda a, b: a + b, tree, tree)["a"] == Point(6, {"z": 8})
     assert flatten(None) == ([], flatten(None)[1]) and unflatten(flatten(None)[1], []) is None
     assert flatten({2: "x", "1": "y"})[0] == flatten({"1": "y", 2: "x"})[0]
@@ -91,17 +105,30 @@ def test_trees():
 
 
 def test_creation():
-    assert tg.arange(2, 11, 3).tolist() == [2, 5, 8] and tg.arange(0.0, 1.0, 0.25).dtype is tg.float32
+    assert (
+        tg.arange(2, 11, 3).tolist() == [2, 5, 8] and tg.arange(0.0, 1.0, 0.25).dtype is tg.float32
+    )
     assert tg.arange(3).dtype is tg.int64 and tg.arange(0).shape == (0,)
-    np.testing.assert_array_equal(tg.linspace(0, 1, 5).numpy(), np.linspace(0, 1, 5, dtype=np.float32))
+    np.testing.assert_array_equal(
+        tg.linspace(0, 1, 5).numpy(), np.linspace(0, 1, 5, dtype=np.float32)
+    )
     np.testing.assert_array_equal(tg.eye(2, 3, 1).numpy(), np.eye(2, 3, 1))
-    assert tg.zeros((2, 0)).shape == (2, 0) and tg.ones(3).tolist() == [1, 1, 1] and tg.zeros(()).item() == 0.0
+    assert (
+        tg.zeros((2, 0)).shape == (2, 0)
+        and tg.ones(3).tolist() == [1, 1, 1]
+        and tg.zeros(()).item() == 0.0
+    )
     assert tg.full((2,), True).dtype is tg.bool and tg.full((2,), 3).dtype is tg.int64
-    assert tg.full((2,), np.float64(3)).dtype is tg.float64 and tg.full((2,), 1, "float16").dtype is tg.float16
+    assert (
+        tg.full((2,), np.float64(3)).dtype is tg.float64
+        and tg.full((2,), 1, "float16").dtype is tg.float16
+    )
     x = tg.tensor([1, 2], dtype="int8")
     assert tg.zeros_like(x).dtype is tg.int8 and tg.ones_like(x, "float64").dtype is tg.float64
     assert tg.full_like(x, 7).tolist() == [7, 7]
-    assert tg.one_hot(tg.tensor([[1], [0]]), 2).shape == (2, 1, 2) and tg.one_hot([3], 2).tolist() == [[0, 0]]
+    assert tg.one_hot(tg.tensor([[1], [0]]), 2).shape == (2, 1, 2) and tg.one_hot(
+        [3], 2
+    ).tolist() == [[0, 0]]
     y = tg.tensor([1.0], requires_grad=True)
     assert tg.asarray(y) is y and tg.asarray(y * 2).requires_grad and not tg.tensor(y).requires_grad
     assert tg.tensor(np.float32(2)).dtype is tg.float32 and tg.tensor([]).shape == (0,)
@@ -112,9 +139,14 @@ def test_every_public_name_exists_and_is_documented():
     missing = [n for n in tg.__all__ if not hasattr(tg, n)]
     assert not missing
     silent = [
-        n for n in tg.__all__
-        if callable(getattr(tg, n)) and not (getattr(tg, n).__doc__ or "").strip() and not isinstance(getattr(tg, n), type(tg.float32))
-    ]  # fmt: skip
+        n
+        for n in tg.__all__
+        if callable(getattr(tg, n))
+        and not (getattr(tg, n).__doc__ or "").strip()
+        and not isinstance(getattr(tg, n), type(tg.float32))
+    ]
     assert not silent
-    methods = [n for n in dir(tg.Tensor) if not n.startswith("_") and callable(getattr(tg.Tensor, n))]
+    methods = [
+        n for n in dir(tg.Tensor) if not n.startswith("_") and callable(getattr(tg.Tensor, n))
+    ]
     assert not [n for n in methods if not getattr(tg.Tensor, n).__doc__]
