@@ -82,8 +82,10 @@ class Call(Inlined, name="call"):
 
 
 class Rule(NamedTuple):
-    """A derivative rule as a graph `cotangents, results, operands -> cotangents of operands`, and the
-    numbers of the operands that get one."""
+    """A rule as a graph `cotangents, results, operands -> cotangents of operands`.
+
+    `gives`: the numbers of the operands that get one.
+    """
 
     graph: Graph
     gives: tuple[int, ...]

@@ -32,8 +32,8 @@ class CupyBackend(Backend):
             cupy.asarray([1.0]).sum().item()
         except (cupy.cuda.runtime.CUDARuntimeError, ImportError) as error:
             return (
-                f"CuPy finds a CUDA device but cannot run a kernel on it ({error}). Install CuPy with "
-                'the CUDA components: pip install "tinygrad-rnn[cuda12]" or "tinygrad-rnn[cuda13]".'
+                f"CuPy finds a CUDA device but cannot run a kernel on it ({error}). Install CuPy "
+                'with the CUDA components: pip install "tinygrad-rnn[cuda12]" or "tinygrad-rnn[cuda13]".'
             )
         return None
 
@@ -66,6 +66,6 @@ class CupyBackend(Backend):
             free, total = cupy.cuda.runtime.memGetInfo()
             raise BackendError(
                 f"out of GPU memory: {nbytes} bytes were asked for, {free} of {total} are free, "
-                f"{cupy.get_default_memory_pool().used_bytes()} are used by tensors of this process. "
-                "Use a smaller batch or shorter chunks, or checkpoint(...)."
+                f"{cupy.get_default_memory_pool().used_bytes()} are used by tensors of this "
+                "process. Use a smaller batch or shorter chunks, or checkpoint(...)."
             ) from error

@@ -84,7 +84,12 @@ def _pad(xp: Any, x: Any, low: Any, high: Any, interior: Any, value: Any) -> Any
     shape = [a + b + n + max(n - 1, 0) * k for n, a, b, k in zip(x.shape, low, high, interior)]
     out = xp.full(shape, value, x.dtype)
     if x.size:
-        out[tuple(slice(a, a + (n - 1) * (k + 1) + 1, k + 1) for n, a, k in zip(x.shape, low, interior))] = x
+        out[
+            tuple(
+                slice(a, a + (n - 1) * (k + 1) + 1, k + 1)
+                for n, a, k in zip(x.shape, low, interior)
+            )
+        ] = x
     return out
 
 
@@ -97,7 +102,7 @@ def contract(xp: Any, x: Any, y: Any, a: Any, b: Any, out: Any) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def plan(a: tuple[int, ...], b: tuple[int, ...], out: tuple[int, ...]) -> Kernel:
-    """A contraction as one (batched) matrix product: labels grouped, operands viewed as matrices."""
+    """A contraction as one (batched) matrix product of operands viewed as matrices."""
     batch = [i for i in out if i in a and i in b]
     inner = [i for i in a if i in b and i not in out]
     rows = [i for i in out if i in a and i not in b]
@@ -131,7 +136,7 @@ def plan(a: tuple[int, ...], b: tuple[int, ...], out: tuple[int, ...]) -> Kernel
 
 
 def _matrix(labels: Any, batch: Any, first: Any, second: Any) -> Kernel:
-    """A view of an operand as [batch…, first, second], without a copy where the layout allows it."""
+    """A view of an operand as [batch…, first, second], not a copy where the layout allows it."""
     wanted = (*batch, *first, *second)
     turned = (*batch, *second, *first)
     n, k = len(batch), len(batch) + len(first)
@@ -149,7 +154,9 @@ def _matrix(labels: Any, batch: Any, first: Any, second: Any) -> Kernel:
         if order is not None:
             x = x.transpose(order)
         s = x.shape
-        return x if len(s) == n + 2 and k == n + 1 else x.reshape(*s[:n], _size(s[n:k]), _size(s[k:]))
+        return (
+            x if len(s) == n + 2 and k == n + 1 else x.reshape(*s[:n], _size(s[n:k]), _size(s[k:]))
+        )
 
     return straight
 

@@ -32,15 +32,21 @@ def process(script: str, *args: Any, threads: int = 2, env: dict[str, str] | Non
     """The number that a script of this folder prints, run with pinned threads."""
     here = Path(__file__).parent
     clean = {k: v for k, v in os.environ.items() if k not in HARMFUL}
-    clean |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
+    clean |= dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)
+    )
     command = [sys.executable, str(here / script), *map(str, args)]
-    done = subprocess.run(command, env=clean | (env or {}), capture_output=True, text=True, cwd=here)
+    done = subprocess.run(
+        command, env=clean | (env or {}), capture_output=True, text=True, cwd=here
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
     return float(done.stdout.split()[-1])
 
 
-def ratio(ours: Callable[[], float], theirs: Callable[[], float], rounds: int = 5) -> tuple[float, float, float]:
+def ratio(
+    ours: Callable[[], float], theirs: Callable[[], float], rounds: int = 5
+) -> tuple[float, float, float]:
     """(our median, their median, theirs / ours) of processes that take turns."""
     pairs: list[Sequence[float]] = [(ours(), theirs()) for _ in range(rounds)]
     a, b = (statistics.median(p[i] for p in pairs) for i in (0, 1))
