@@ -33,7 +33,8 @@ class CupyBackend(Backend):
         except (cupy.cuda.runtime.CUDARuntimeError, ImportError) as error:
             return (
                 f"CuPy finds a CUDA device but cannot run a kernel on it ({error}). Install CuPy "
-                'with the CUDA components: pip install "tinygrad-rnn[cuda12]" or "tinygrad-rnn[cuda13]".'
+                "with the CUDA components: "
+                'pip install "tinygrad-rnn[cuda12]" or "tinygrad-rnn[cuda13]".'
             )
         return None
 
