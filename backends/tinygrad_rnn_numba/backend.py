@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,7 +63,7 @@ class NumbaBackend(NumpyBackend):
     def report(self, graph: Graph) -> list[tuple[str, str]]:
         rows = []
         for node in graph.nodes:
-            how = "library call" if node.op.name == "contract" else "NumPy kernel"
+            how = _product(node) if node.op.name == "contract" else "NumPy kernel"
             if node.op.name == "scan":
                 try:
                     lower(node)
@@ -71,3 +72,20 @@ class NumbaBackend(NumpyBackend):
                     how = f"loop over NumPy kernels: {reason}"
             rows.append((node.op.name, how))
         return rows
+
+
+def _product(node: Node) -> str:
+    """How a product outside of loops runs."""
+    from . import gemm
+
+    a, b, out = (node.attrs[k] for k in ("a", "b", "out"))
+    if any(i in b and i in out for i in a):
+        return "library call: NumPy's BLAS, one product per batch entry"
+    sizes = dict(zip((*a, *b), (*node.inputs[0].type.shape, *node.inputs[1].type.shape)))
+    M, K, N = (
+        math.prod(sizes[i] for i in labels)
+        for labels in ([i for i in a if i in out], [i for i in a if i not in out], [i for i in b if i in out])
+    )
+    if gemm.suits(M, K, N, node.output.type.dtype.np):
+        return "compiled"
+    return "library call: NumPy's BLAS, the product is small"

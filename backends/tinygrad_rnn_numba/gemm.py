@@ -187,10 +187,15 @@ def _merger(bits: int) -> Any:
     return merge
 
 
+def suits(M: int, K: int, N: int, dtype: Any) -> bool:
+    """Whether a product of these sizes is worth our threads."""
+    return M * N * K >= SMALLEST and np.dtype(dtype) in (np.float32, np.float64)
+
+
 def matmul(left: Any, right: Any, out: Any) -> bool:
     """out = left @ right for matrices, if this is a product for us; else nothing and False."""
     (M, K), N = left.shape, right.shape[1]
-    if left.ndim != 2 or M * N * K < SMALLEST or left.dtype.itemsize not in (4, 8) or left.dtype.kind != "f":
+    if not suits(M, K, N, left.dtype):
         return False
     size = left.dtype.itemsize
     if left.strides[1] == size:
