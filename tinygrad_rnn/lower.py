@@ -246,6 +246,8 @@ class _Lowering:
         for v, f in zip(n.inputs, forms):
             if f in ("mat", "col") and v.type.ndim != out.ndim:
                 raise Unsupported(f"'{n.op.name}' broadcasts {v.type} to {out}")
+        if "vec" in forms and "col" in forms and out.ndim != 2:
+            raise Unsupported(f"'{n.op.name}' reads a const along the rows of {out}")
         if "mat" in forms or ("col" in forms and "vec" in forms):
             return "mat"
         return "col" if "col" in forms else "vec" if "vec" in forms else "one"
