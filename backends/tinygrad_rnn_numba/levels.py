@@ -320,10 +320,22 @@ class LevelEmitter:
             return b.trunc(x, I1) if v.type.dtype.is_bool else x
         node = self.p.producer[v]
         if node.op.name == "full":
-            return _literal(v, node.attrs["value"])
+            return self._literal(v, node.attrs["value"])
         if node.op.name in ("reshape", "broadcast_to", "alias"):
             return self.scalar(node.inputs[0])
         return operation(b, 0, node, [self.scalar(u) for u in node.inputs])
+
+    def _literal(self, v: Var, value: Any) -> Any:
+        """A constant of the graph. Few floats are constants of the code: others may come of sizes
+        (the mean of a row divides by its width), which the code must not depend on."""
+        d = v.type.dtype
+        if not d.is_float:
+            return ir.Constant(I1 if d.is_bool else ir.IntType(8 * d.itemsize), int(value))
+        kind = ir.FloatType() if d.itemsize == 4 else ir.DoubleType()
+        if value in (0.0, 1.0, -1.0):
+            return ir.Constant(kind, float(value))
+        bits = self.sym("literal", v)
+        return self.row.bitcast(self.row.trunc(bits, I32) if d.itemsize == 4 else bits, kind)
 
     @staticmethod
     def _maximum(lanes: vmath.Lanes, a: Any, b: Any) -> Any:
@@ -334,13 +346,6 @@ def _suffix(kind: Any) -> str:
     if isinstance(kind, ir.IntType):
         return f"i{kind.width}"
     return "f32" if isinstance(kind, ir.FloatType) else "f64"
-
-
-def _literal(v: Var, value: Any) -> Any:
-    d = v.type.dtype
-    if d.is_float:
-        return ir.Constant(ir.FloatType() if d.itemsize == 4 else ir.DoubleType(), float(value))
-    return ir.Constant(I1 if d.is_bool else ir.IntType(8 * d.itemsize), int(value))
 
 
 def operation(b: ir.IRBuilder, n: int, node: Node, args: list[Any]) -> Any:

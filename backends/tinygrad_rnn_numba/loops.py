@@ -219,6 +219,10 @@ class Loop:
             return runtime.address(packed[rest[0]])
         if kind in ("k", "n"):
             return getattr(self.products[rest[0]], kind)  # type: ignore[no-any-return]
+        if kind == "literal":
+            d = rest[0].type.dtype.np
+            filled = np.array(p.producer[rest[0]].attrs["value"], d)
+            return int(filled.view(f"i{d.itemsize}"))
         if kind in ("size", "offset"):
             return int(rest[0])
         return {"rows": p.rows, "blocks": blocks, "T": self.T, "way": -1 if self.reverse else 1}[kind]
