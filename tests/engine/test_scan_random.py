@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import PASSES, check_programs, close, loop, tensors
+from oracles import BACKENDS, PASSES, check_programs, close, loop, tensors
 
 import tinygrad_rnn as tg
 
@@ -133,3 +134,30 @@ def test_random_steps(spec, T, reverse, save, seed):
     for name in PASSES:
         check_programs(first(scanned), *args, tol=1e-10, which=[name])
     check_programs(second(scanned), *args, tol=1e-9, which=["all"])
+
+
+@pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "numpy"])
+def test_random_steps_on_other_backends(backend):
+    @settings(max_examples=30, deadline=None, derandomize=True)
+    @given(steps(), st.integers(1, 3), st.booleans(), st.integers(0, 9999))
+    def compare(spec: Any, T: int, reverse: bool, seed: int) -> None:
+        n_c, n_x, n_w = spec[:3]
+        rng = np.random.default_rng(seed)
+        shapes = [(H, H)] * n_w + [(B, H)] * n_c + [(T, B, H)] * n_x
+        arrays = [rng.normal(size=s) * 0.7 for s in shapes]
+
+        def scanned(*args: Any) -> Any:
+            ws, c, xs = args[:n_w], tuple(args[n_w : n_w + n_c]), tuple(args[n_w + n_c :])
+            end, ys = tg.scan(lambda c, x: run(spec, ws, c, x), c, xs, reverse=reverse)
+            return (*end, *ys)
+
+        nums = tuple(range(len(arrays)))
+        derive = tg.grad(lambda *a: sum((y * y + y).sum() for y in scanned(*a)), nums)
+        want = [*scanned(*tensors(arrays)), *derive(*tensors(arrays))]
+        with tg.use_backend(backend):
+            moved = [tg.tensor(a, backend=backend) for a in arrays]
+            got = [*tg.jit(scanned)(*moved), *tg.jit(derive)(*moved)]
+        for a, b in zip(got, want, strict=True):
+            close(a, b, 1e-10)
+
+    compare()
