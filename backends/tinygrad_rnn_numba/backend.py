@@ -44,9 +44,14 @@ class NumbaBackend(NumpyBackend):
             return 'the package \'numba\' is not installed: pip install "tinygrad-rnn[numba]"'
         return None
 
+    def takes_out(self, kernel: Callable[..., Any], node: Node) -> bool:
+        return kernel is not _dots and super().takes_out(kernel, node)
+
     def specialize(self, node: Node) -> Callable[..., Any] | None:
         if node.op.name == "contract":
             a, b, out = (node.attrs[k] for k in ("a", "b", "out"))
+            if _column_dots(node):
+                return _dots
             return functools.partial(kernels.plan(a, b, out), _Products)
         if node.op.name != "scan":
             return super().specialize(node)
@@ -74,10 +79,26 @@ class NumbaBackend(NumpyBackend):
         return rows
 
 
+def _column_dots(node: Node) -> bool:
+    """Whether a product is sum over the leading axes of x * y, column by column."""
+    a, b, out = (node.attrs[k] for k in ("a", "b", "out"))
+    dtype = node.output.type.dtype
+    return a == b and len(out) == 1 and out == a[-1:] and len(a) > 1 and dtype.is_float and dtype.itemsize > 2
+
+
+def _dots(x: Any, y: Any) -> Any:
+    from . import gemm
+
+    n = x.shape[-1]
+    return gemm.column_dots(*(np.ascontiguousarray(v).reshape(-1, n) for v in (x, y)))
+
+
 def _product(node: Node) -> str:
     """How a product outside of loops runs."""
     from . import gemm
 
+    if _column_dots(node):
+        return "compiled"
     a, b, out = (node.attrs[k] for k in ("a", "b", "out"))
     if any(i in b and i in out for i in a):
         return "library call: NumPy's BLAS, one product per batch entry"

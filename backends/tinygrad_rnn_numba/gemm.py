@@ -21,23 +21,26 @@ from .tiles import panel_width, tile
 ROWS, DEPTH = 128, 384
 #: Below this many multiplications a call of NumPy's costs less than ours.
 SMALLEST = 1 << 15
+#: From this many panels per thread on, packing a turned A pays.
+PACKED = 12
 
 
 @functools.cache
-def _function(bits: int, turned: bool) -> int:
+def _function(bits: int, turned: bool, packed_a: bool) -> int:
     """The address of the compiled product."""
-    return runtime.compiled(f"gemm {bits} {turned}", lambda: _product(bits, turned))
+    return runtime.compiled(
+        f"gemm {bits} {turned} {packed_a}", lambda: _product(bits, turned, packed_a)
+    )
 
 
-def _product(bits: int, turned: bool) -> Callable[[int, int], None]:
+def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], None]:
     """The product in Python; numbers: M, K, N, a, lda, b, stride of k, stride of n, c, work, blocks."""
     from . import intrinsics
 
     size, step, width = bits // 8, target().rows, panel_width(bits // 8)
-    strips = [_strip(bits, turned, adds) for adds in (False, True)]
-    first, later = strips
+    first, later = (_strip(bits, turned, packed_a, adds) for adds in (False, True))
     copy, merge, gather, load = _copier(bits), _merger(bits), _gatherer(bits), intrinsics.load
-    packs = 1 if turned else 0
+    packs, across = int(packed_a), int(turned)
 
     def product(numbers: int, block: int) -> None:
         M, K, N = load(numbers, 0), load(numbers, 1), load(numbers, 2)
@@ -61,6 +64,8 @@ def _product(bits: int, turned: bool) -> Callable[[int, int], None]:
                 if packs:
                     gather(a + size * (i + k0 * lda), lda, depth, rows, packed)
                     left, ld = packed, step
+                elif across:
+                    left, ld = a + size * (i + k0 * lda), lda
                 else:
                     left, ld = a + size * (i * lda + k0), lda
                 for p in range(p0, p1):
@@ -79,8 +84,9 @@ def _product(bits: int, turned: bool) -> Callable[[int, int], None]:
 
 
 @functools.cache
-def _strip(bits: int, turned: bool, adds: bool) -> Any:
-    """All rows of one panel. `turned`: A comes in packs of a tile's rows, [packs, k, rows]."""
+def _strip(bits: int, turned: bool, packed: bool, adds: bool) -> Any:
+    """All rows of one panel. `turned`: A is stored [k, rows]; `packed`: in packs of a tile's rows,
+    [packs, k, rows of a tile]."""
     from numba import njit
 
     size, step = bits // 8, target().rows
@@ -88,7 +94,7 @@ def _strip(bits: int, turned: bool, adds: bool) -> Any:
 
     @njit(error_model="numpy")  # type: ignore[misc]
     def strip(a: int, lda: int, b: int, c: int, ldc: int, k: int, rows: int) -> None:
-        along = size * (k if turned else lda)
+        along = size * (k if packed else 1 if turned else lda)
         i = 0
         while i + step <= rows:
             full(a + i * along, lda, b, c + size * i * ldc, ldc, k)
@@ -210,11 +216,56 @@ def matmul(left: Any, right: Any, out: Any) -> bool:
     panels = -(-N // width)
     blocks = max(1, min(runtime.threads(), panels))
     share = -(-panels // blocks)
-    work = pool.empty((blocks * (share * DEPTH * width + ROWS * (width + turned * DEPTH)),), left.dtype)
+    packed = turned and share >= PACKED
+    work = pool.empty((blocks * (share * DEPTH * width + ROWS * (width + packed * DEPTH)),), left.dtype)
     numbers = np.array(
         [M, K, N, runtime.address(left), lda // size, runtime.address(right), right.strides[0] // size,
          right.strides[1] // size, runtime.address(out), runtime.address(work), blocks],
         np.int64,
     )  # fmt: skip
-    runtime.drive(_function(8 * size, turned), numbers, blocks)
+    runtime.drive(_function(8 * size, turned, packed), numbers, blocks)
     return True
+
+
+@functools.cache
+def _dot_function(bits: int) -> int:
+    return runtime.compiled(f"column dots {bits}", lambda: _dot(bits))
+
+
+def _dot(bits: int) -> Callable[[int, int], None]:
+    """numbers: K, n, x, y, out, blocks; every thread takes a range of columns."""
+    from . import intrinsics
+
+    size, chunk = bits // 8, 2 * target().lanes(bits // 8)
+    get, put, load = intrinsics.get(bits), intrinsics.put(bits), intrinsics.load
+    row = intrinsics.multiply_add(bits, chunk)
+
+    def dot(numbers: int, block: int) -> None:
+        K, n = load(numbers, 0), load(numbers, 1)
+        x, y, out, blocks = load(numbers, 2), load(numbers, 3), load(numbers, 4), load(numbers, 5)
+        share = (n + blocks - 1) // blocks
+        first, last = block * share, min(n, block * share + share)
+        for j in range(first, last):
+            put(out + size * j, 0.0)
+        for k in range(K):
+            at = size * k * n
+            j = first
+            while j + chunk <= last:
+                row(x + at + size * j, y + at + size * j, out + size * j)
+                j += chunk
+            while j < last:
+                total = get(out + size * j) + get(x + at + size * j) * get(y + at + size * j)
+                put(out + size * j, total)
+                j += 1
+
+    return dot
+
+
+def column_dots(x: Any, y: Any) -> Any:
+    """out[j] = sum over k of x[k, j] * y[k, j], for C-contiguous matrices."""
+    K, n = x.shape
+    out = np.empty(n, x.dtype)
+    blocks = max(1, min(runtime.threads(), n // 64))
+    numbers = np.array([K, n, *map(runtime.address, (x, y, out)), blocks], np.int64)
+    runtime.drive(_dot_function(8 * x.dtype.itemsize), numbers, blocks)
+    return out

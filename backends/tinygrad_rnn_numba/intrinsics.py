@@ -71,3 +71,24 @@ def move(bits: int, n: int) -> Any:
         return types.void(types.intp, types.intp), codegen
 
     return copy
+
+
+def multiply_add(bits: int, n: int) -> Any:
+    """intrinsic(x, y, out): out += x * y for n floats that lie next to each other."""
+    element = ir.FloatType() if bits == 32 else ir.DoubleType()
+    kind = ir.VectorType(element, n)
+
+    @intrinsic  # type: ignore[misc]
+    def run(typingctx: Any, x: Any, y: Any, out: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            where = [builder.inttoptr(a, kind.as_pointer()) for a in args]
+            a, b, c = (builder.load(p, align=bits // 8) for p in where)
+            name = f"llvm.fma.v{n}f{bits}"
+            module = builder.module
+            fma = module.globals.get(name) or ir.Function(module, ir.FunctionType(kind, [kind] * 3), name)
+            builder.store(builder.call(fma, [a, b, c]), where[2], align=bits // 8)
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp, types.intp), codegen
+
+    return run

@@ -39,14 +39,14 @@ def _shifted(node: Node, producer: dict[Var, Node]) -> tuple[Node, Var] | None:
         return None
     made = [producer.get(v) for v in node.inputs]
     names = [n.op.name if n is not None else "" for n in made]
-    if sorted(names) != ["reshape", "slice"]:
+    if names.count("slice") != 1:
         return None
     k = names.index("slice")
     cut, row = made[k], made[1 - k]
-    assert cut is not None and row is not None
-    stack, first = cut.inputs[0], row.inputs[0]
+    assert cut is not None
+    stack = cut.inputs[0]
     scan = producer.get(stack)
-    if scan is None or scan.op.name != "scan" or row.output.type.shape != (1, *first.type.shape):
+    if row is None or scan is None or scan.op.name != "scan":
         return None
     T, backwards = scan.attrs["length"], scan.attrs["reverse"]
     start, stop = cut.attrs["start"][0], cut.attrs["stop"][0]
@@ -58,6 +58,16 @@ def _shifted(node: Node, producer: dict[Var, Node]) -> tuple[Node, Var] | None:
     after = body.outputs[scan.outputs.index(stack)]
     n_const = scan.attrs["n_const"]
     for i in range(scan.attrs["n_carry"]):
-        if scan.inputs[n_const + i] is first and body.outputs[i] is after:
+        first = scan.inputs[n_const + i]
+        if body.outputs[i] is after and _is_row(row, first, producer.get(first)):
             return scan, body.inputs[n_const + i]
     return None
+
+
+def _is_row(row: Node, first: Var, made: Node | None) -> bool:
+    """Whether `row` is the carry before the first step with a leading axis."""
+    if row.output.type.shape != (1, *first.type.shape):
+        return False
+    if row.op.name == "full":  # a constant carry was folded
+        return made is not None and made.op.name == "full" and made.attrs["value"] == row.attrs["value"]
+    return row.op.name == "reshape" and row.inputs[0] is first
