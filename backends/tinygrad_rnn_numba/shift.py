@@ -42,11 +42,11 @@ def _shifted(node: Node, producer: dict[Var, Node]) -> tuple[Node, Var] | None:
     if names.count("slice") != 1:
         return None
     k = names.index("slice")
-    cut, row = made[k], made[1 - k]
+    cut, row = made[k], node.inputs[1 - k]
     assert cut is not None
     stack = cut.inputs[0]
     scan = producer.get(stack)
-    if row is None or scan is None or scan.op.name != "scan":
+    if scan is None or scan.op.name != "scan":
         return None
     T, backwards = scan.attrs["length"], scan.attrs["reverse"]
     start, stop = cut.attrs["start"][0], cut.attrs["stop"][0]
@@ -59,15 +59,20 @@ def _shifted(node: Node, producer: dict[Var, Node]) -> tuple[Node, Var] | None:
     n_const = scan.attrs["n_const"]
     for i in range(scan.attrs["n_carry"]):
         first = scan.inputs[n_const + i]
-        if body.outputs[i] is after and _is_row(row, first, producer.get(first)):
+        if body.outputs[i] is after and _is_row(row, first, producer):
             return scan, body.inputs[n_const + i]
     return None
 
 
-def _is_row(row: Node, first: Var, made: Node | None) -> bool:
+def _is_row(row: Var, first: Var, producer: dict[Var, Node]) -> bool:
     """Whether `row` is the carry before the first step with a leading axis."""
-    if row.output.type.shape != (1, *first.type.shape):
+    if row.type.shape != (1, *first.type.shape):
         return False
-    if row.op.name == "full":  # a constant carry was folded
-        return made is not None and made.op.name == "full" and made.attrs["value"] == row.attrs["value"]
-    return row.op.name == "reshape" and row.inputs[0] is first
+    a, b = producer.get(row), producer.get(first)
+    if a is not None and a.op.name == "reshape" and a.inputs[0] is first:
+        return True
+    if b is not None and b.op.name == "reshape" and b.inputs[0] is row:
+        return True
+    # a constant carry was folded
+    both = a is not None and b is not None and a.op.name == b.op.name == "full"
+    return both and a.attrs["value"] == b.attrs["value"]
