@@ -328,10 +328,13 @@ def literal(value: Any, dtype: DType, backend: Backend) -> Tensor:
 
 def _exact(value: Any, dtype: DType) -> Any:
     """The Python number that `dtype` holds for `value`."""
-    host = np.asarray(value).astype(dtype.np)
+    with np.errstate(over="ignore"):
+        host = np.asarray(value).astype(dtype.np)
     if dtype.is_integer and int(host) != value:
         raise DTypeError(f"the Python number {value!r} does not fit into {dtype}.")
-    return float(value) if dtype.is_float else host.item()
+    if dtype.is_float and np.isfinite(host):
+        return float(value)
+    return host.item()
 
 
 def is_scalar(x: Any) -> bool:

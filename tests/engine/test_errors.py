@@ -53,6 +53,12 @@ CASES: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         r"tensordot.*f32\[2,3\].*differ",
     ),
+    "tensordot axes": (
+        lambda: tg.tensordot(f32(2), f32(2), 3),
+        ValueError,
+        r"f32\[2\].*3 axes",
+    ),
+    "repeat": (lambda: tg.repeat(f32(2), tg.tensor([1, 2])), ValueError, r"repeat.*integer"),
     "outer": (lambda: tg.outer(f32(2, 2), f32(2)), ValueError, r"two vectors.*f32\[2,2\]"),
     "reshape": (lambda: f32(2, 3).reshape(4), ValueError, r"reshape.*f32\[2,3\].*6.*\(4,\)"),
     "reshape -1": (lambda: f32(2, 3).reshape(-1, 4), ValueError, r"f32\[2,3\].*\(-1, 4\)"),

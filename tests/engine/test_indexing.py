@@ -234,6 +234,12 @@ def test_out_of_range_in_compiled_code():
         with pytest.raises(IndexError, match=r"out of range.*size 2"):
             f(tg.tensor([1.0, 2.0]), tg.tensor([bad]))
     assert f(tg.tensor([1.0, 2.0]), tg.tensor([-2])).tolist() == [1.0]
+    # one index beyond its own axis, the joined one within the tensor
+    two = tg.jit(lambda x, i, j: x[i, j])
+    assert two(tg.ones((2, 3)), tg.tensor([-1]), tg.tensor([2])).tolist() == [1.0]
+    for i, j in ((0, 3), (1, -4), (2, 0), (-3, 0)):
+        with pytest.raises(IndexError, match="out of range"):
+            two(tg.ones((2, 3)), tg.tensor([i]), tg.tensor([j]))
 
 
 def test_setitem_shapes_that_do_not_fit():

@@ -35,6 +35,7 @@ def test_kinks_at_zero():
 def test_norm_at_zero():
     x = tg.zeros((3,), "float64")
     assert tg.grad(lambda x: x.norm())(x).tolist() == [0, 0, 0]
+    assert tg.grad(lambda x: tg.std(x))(x + 2.0).tolist() == [0, 0, 0]
     both = tg.tensor(np.array([[0.0, 0.0], [3.0, 4.0]]))
     close(tg.grad(lambda x: tg.norm(x, 1).sum())(both), np.array([[0, 0], [0.6, 0.8]]), 1e-15)
     assert np.isfinite(tg.hessian(lambda x: x.norm())(x).numpy()).all()
@@ -233,6 +234,7 @@ def test_scalars_are_weak():
     assert (i // 2).dtype is tg.int32 and (i % 2).dtype is tg.int32
     assert (i > 0).dtype is tg.bool and ((i > 0) + 1).dtype is tg.int64
     assert (tg.tensor(True) * 2.5).dtype is tg.float32
+    assert (tg.ones((2,), "float16") * -1e6).tolist() == [-INF, -INF]
     with pytest.raises(TypeError, match=r"300.*uint8"):
         tg.ones((2,), "uint8") + 300
 

@@ -74,6 +74,13 @@ def accumulator(w, c, x):
     return (s + tg.sum(h * h @ w[0], 0), h), ()
 
 
+def linear_totals(w, c, x):
+    """Sums over steps of everything that is linear in what varies, and of things that are not."""
+    d = tg.tanh(x[0])
+    s = c[0] + w[0] / (d + 2.0) - (d * w[0]) / 3.0 + (-d).reshape(2) * 2.0 + w[0]
+    return (s, c[1] + tg.flip(w[0] * d, 0) + tg.concat([d[1:], d[:1] * w[0][:1]])), ()
+
+
 def quadratic(w, c, x):
     return (tg.sin(c[0]) @ w[0] @ tg.cos(c[0]) @ w[0] + x[0],), (tg.sum(c[0]),)
 
@@ -99,6 +106,7 @@ STEPS = {
     "echo": (echo, [], [(2,)], [(2,)]),
     "constant_y": (constant_y, [(2,)], [(2,)], [(2,)]),
     "accumulator": (accumulator, [(2, 2)], [(2,), (2, 2)], [(2, 2)]),
+    "linear_totals": (linear_totals, [(2,)], [(2,), (2,)], [(2,)]),
     "quadratic": (quadratic, [(2, 2)], [(2, 2)], [(2, 2)]),
     "two_products": (two_products, [(2, 2), (2, 2), (2, 2)], [(3, 2)], [(3, 2)]),
     "scalar": (scalar, [()], [()], [()]),

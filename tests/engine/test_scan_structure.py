@@ -272,3 +272,14 @@ def test_random_state_in_the_carry():
     same(got[0][1], want[0][1])
     same(got[1], want[1])
     assert len(np.unique(got[1].numpy())) == 8
+
+
+def test_counters_wrap_as_in_the_loop():
+    xs = tg.ones((300,))
+    for dtype in ("int8", "uint8", "int32"):
+        count = tg.scan(lambda c, x: (c + 1, None), tg.zeros((), dtype), xs)[0]
+        assert count.item() == np.asarray(300).astype(dtype) and count.dtype == dtype
+    big = tg.tensor(np.array([2**31, 2**31], np.uint32))
+    assert tg.scan(lambda c, x: (c + x, None), tg.tensor(np.uint32(5)), big)[0].item() == 5
+    half = tg.scan(lambda c, x: (c + 0.25, None), tg.zeros((), "float16"), tg.ones((70_000,)))[0]
+    assert half.item() == np.float16(17_500) and half.dtype == "float16"

@@ -17,7 +17,7 @@ from ..tensor import Tensor, from_host
 from ..trace import state
 from ..types import broadcast_shapes, int64, normalize_axis
 from . import movement as m
-from .comparisons import bitwise_and, equal, less
+from .comparisons import bitwise_and, equal, less, less_equal
 from .creation import Iota, ones_like
 from .functions import as_tensor, astype, where
 from .gathering import ScatterAdd, Take
@@ -293,13 +293,18 @@ class _Plan:
     def joined(self, sizes: list[int]) -> Tensor:
         """The index arrays as one index into their axes taken together."""
         index: Tensor | None = None
+        inside: Tensor | None = None
         for (_, i), n in zip(self.arrays, sizes):
             if len(sizes) > 1:
                 _check_range(i, n)  # the joined index could hide it
             here = wrap_negative(astype(i, int64), n)
             index = here if index is None else index * n + here
+            if len(sizes) > 1 and state.tracer is not None:
+                good = bitwise_and(less_equal(0, here), less(here, n))
+                inside = good if inside is None else bitwise_and(inside, good)
         assert index is not None
-        return index
+        # values are not known now: an index that is out of range stays so when joined
+        return index if inside is None else where(inside, index, math.prod(sizes))
 
     def sizes(self) -> list[int]:
         axis = self.arrays[0][0]

@@ -106,6 +106,8 @@ def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int]] = 2) -> Tensor
     """The contraction of the last axes of a with the first of b (an integer), or of given pairs."""
     x, y = _pair("tensordot", a, b)
     if isinstance(axes, int):
+        if not 0 <= axes <= min(x.ndim, y.ndim):
+            raise ShapeError(f"tensordot: {x.type} and {y.type} do not both have {axes} axes.")
         left, right = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
     else:
         left = tuple(normalize_axis(i, x.ndim, "tensordot") for i in axes[0])

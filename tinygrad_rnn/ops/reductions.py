@@ -71,8 +71,8 @@ def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
 
 
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
-    """The square root of `var`."""
-    return sqrt(var(x, axis, correction, keepdims))
+    """The square root of `var`; the gradient of equal elements is 0."""
+    return _root(var(x, axis, correction, keepdims))
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -206,6 +206,10 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """sqrt(sum(x^2)); the gradient at 0 is 0."""
     t = _float(x, "norm")
-    squares = _reduce(r.Sum, t * t, axis, keepdims)
+    return _root(_reduce(r.Sum, t * t, axis, keepdims))
+
+
+def _root(squares: Tensor) -> Tensor:
+    """The square root of a sum of squares; its gradient at 0 is 0."""
     zero = squares == 0
     return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))

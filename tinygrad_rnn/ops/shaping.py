@@ -227,6 +227,8 @@ def tile(x: Any, repetitions: Any) -> Tensor:
 def repeat(x: Any, times: int, axis: int | None = None) -> Tensor:
     """Every element repeated along an axis (of the flattened tensor if None)."""
     t = as_tensor("repeat", x)
+    if not isinstance(times, int) or times < 0:
+        raise ArgumentError(f"repeat: times must be an integer from 0 on, got {times!r}.")
     if axis is None:
         t, axis = flatten(t), 0
     a = normalize_axis(axis, t.ndim, "repeat")

@@ -19,13 +19,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ..graph import Graph, Node, Var
 from ..ops.contraction import contract
+from ..ops.elementwise import Cast
 from ..ops.gathering import ScatterAdd
 from ..ops.movement import reshape, transpose
 from ..ops.reduction import Sum
 from ..primitive import bind
 from ..tensor import Tensor
+from ..types import float16, float32
 from ..vectorize import batch_nodes, lead
 from .arrange import arrange
 from .classes import CARRY, Classes, X
@@ -141,9 +145,7 @@ class Split:
     def _total(self, v: Var) -> Thunk | None:
         c = self.classes
         if c.mask[v] == 0:
-            return lambda: (
-                self.value(v) * float(self.T) if v.type.dtype.is_float else self.value(v) * self.T
-            )
+            return lambda: self._every_step(self.value(v))
         node = c.producer.get(v)
         if node is None:
             return self._sum_of(v) if v in self.batched else None
@@ -152,6 +154,15 @@ class Split:
         if made is None and v in self.ys:
             made = self._sum_of(v)
         return made
+
+    def _every_step(self, x: Tensor) -> Tensor:
+        """T times x; half precision cannot hold every T, and small integers wrap around."""
+        if x.dtype is float16:
+            wide: Tensor = bind(Cast, bind(Cast, x, dtype=float32) * float(self.T), dtype=float16)
+            return wide
+        if x.dtype.is_float:
+            return x * float(self.T)
+        return x * np.asarray(self.T).astype(x.dtype.np).item()
 
     def _sum_of(self, v: Var) -> Thunk:
         self.later(v)
