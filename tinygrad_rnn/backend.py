@@ -202,7 +202,11 @@ def _origin(entry: EntryPoint) -> str:
 
 
 def list_backends() -> list[BackendInfo]:
-    """Name, version, origin and what is missing of every registered backend; imports none."""
+    """Name, version, origin and what is missing of every registered backend; imports none.
+
+    >>> [info.name for info in list_backends() if info.missing is None and info.name == "numpy"]
+    ['numpy']
+    """
     rows = []
     for name, entry in sorted(_entries().items()):
         missing = None
@@ -277,7 +281,11 @@ _selection = _Selection()
 
 
 def get_backend(which: str | Backend | None = None) -> Backend:
-    """The backend in use, or the one named: `use_backend` > TINYGRAD_RNN_BACKEND > numpy."""
+    """The backend in use, or the one named: `use_backend` > TINYGRAD_RNN_BACKEND > numpy.
+
+    >>> get_backend("numpy").name
+    'numpy'
+    """
     if which is not None:
         return which if isinstance(which, Backend) else load_backend(which)
     return _selection.current or load_backend(os.environ.get(VARIABLE) or "numpy")

@@ -175,6 +175,9 @@ def default_generator(backend: str | Backend | None = None) -> Generator:
 
     Without an argument it is that of the current backend; inside a recorded function, of the
     backend on which that runs.
+
+    >>> default_generator() is default_generator()
+    True
     """
     tracer = trace_state.tracer
     where = get_backend(backend) if backend or tracer is None else tracer.backend

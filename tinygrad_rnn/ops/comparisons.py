@@ -13,7 +13,12 @@ from .functions import abs, as_tensor, astype, binary
 
 
 def equal(a: Any, b: Any) -> Tensor:
-    """a == b, elementwise; NaN equals nothing."""
+    """a == b, elementwise; NaN equals nothing.
+
+    >>> from tinygrad_rnn import tensor
+    >>> equal(tensor([1.0, 2.0]), 2).tolist()
+    [False, True]
+    """
     return binary(e.Equal, a, b)
 
 
@@ -65,7 +70,12 @@ def bitwise_invert(x: Any) -> Tensor:
 
 
 def bitwise_left_shift(a: Any, b: Any) -> Tensor:
-    """a << b."""
+    """a << b.
+
+    >>> from tinygrad_rnn import tensor
+    >>> bitwise_left_shift(tensor([1, 2]), 3).tolist()
+    [8, 16]
+    """
     return binary(e.ShiftLeft, a, b)
 
 
@@ -111,6 +121,11 @@ def isinf(x: Any) -> Tensor:
 
 
 def isfinite(x: Any) -> Tensor:
-    """Where x is neither infinite nor NaN."""
+    """Where x is neither infinite nor NaN.
+
+    >>> from tinygrad_rnn import tensor
+    >>> isfinite(tensor([1.0, float("inf"), float("nan")])).tolist()
+    [True, False, False]
+    """
     t = as_tensor("isfinite", x)
     return less(abs(t), math.inf) if t.dtype.is_float else equal(t, t)

@@ -84,7 +84,11 @@ def empty(shape: Any, dtype: Any = None, backend: str | Backend | None = None) -
 
 
 def full_like(x: Tensor, value: Any, dtype: Any = None) -> Tensor:
-    """A constant with the shape, dtype and backend of `x`."""
+    """A constant with the shape, dtype and backend of `x`.
+
+    >>> full_like(tensor([1.0, 2.0]), 7).tolist()
+    [7.0, 7.0]
+    """
     return full(x.shape, value, x.dtype if dtype is None else dtype, x.backend)
 
 
@@ -176,12 +180,20 @@ def arange(
 
 
 def linspace(start: float, stop: float, num: int, dtype: Any = None, backend: Any = None) -> Tensor:
-    """`num` equally spaced numbers from start to stop."""
+    """`num` equally spaced numbers from start to stop.
+
+    >>> linspace(0, 1, 5).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
     return tensor(np.linspace(start, stop, num), dtype or float, backend=backend)
 
 
 def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = None, backend: Any = None) -> Tensor:
-    """The n x m matrix with ones on the k-th diagonal."""
+    """The n x m matrix with ones on the k-th diagonal.
+
+    >>> eye(2, 3, k=1).tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     return tensor(np.eye(n, m, k), dtype or float, backend=backend)
 
 

@@ -91,7 +91,12 @@ def _for_bool(op: type[Primitive], instead: type[Primitive], a: Any, b: Any) -> 
 
 
 def divide(a: Any, b: Any) -> Tensor:
-    """a / b; integers are divided as floats. Division by zero is IEEE's (inf, NaN)."""
+    """a / b; integers are divided as floats. Division by zero is IEEE's (inf, NaN).
+
+    >>> from tinygrad_rnn import tensor
+    >>> divide(tensor([1, 2]), 4).tolist()
+    [0.25, 0.5]
+    """
     if isinstance(a, Tensor) and a._value.type.dtype.is_float:
         return binary(e.Div, a, b)
     x, y = operands("divide", a, b)
@@ -106,7 +111,12 @@ def floor_divide(a: Any, b: Any) -> Tensor:
 
 
 def remainder(a: Any, b: Any) -> Tensor:
-    """a - b * floor(a / b), with the sign of b."""
+    """a - b * floor(a / b), with the sign of b.
+
+    >>> from tinygrad_rnn import tensor
+    >>> remainder(tensor([-1, 5]), 3).tolist()
+    [2, 2]
+    """
     return binary(e.Mod, a, b)
 
 
@@ -169,7 +179,12 @@ def reciprocal(x: Any) -> Tensor:
 
 
 def maximum(a: Any, b: Any) -> Tensor:
-    """The larger of both; equal operands share the gradient equally; NaN propagates."""
+    """The larger of both; equal operands share the gradient equally; NaN propagates.
+
+    >>> from tinygrad_rnn import tensor
+    >>> maximum(tensor([1.0, -2.0]), 0).tolist()
+    [1.0, 0.0]
+    """
     return binary(_for_bool(e.Maximum, e.Or, a, b), a, b)
 
 
@@ -179,7 +194,12 @@ def minimum(a: Any, b: Any) -> Tensor:
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """x limited to [min, max]; no gradient flows where it is limited, half of it on the border."""
+    """x limited to [min, max]; no gradient flows where it is limited, half of it on the border.
+
+    >>> from tinygrad_rnn import tensor
+    >>> clip(tensor([-2.0, 0.5, 9.0]), 0, 1).tolist()
+    [0.0, 0.5, 1.0]
+    """
     out = as_tensor("clip", x)
     if min is not None:
         out = maximum(out, min)
@@ -340,7 +360,12 @@ def ceil(x: Any) -> Tensor:
 
 
 def round(x: Any) -> Tensor:
-    """The nearest whole number, ties to even; no gradient flows."""
+    """The nearest whole number, ties to even; no gradient flows.
+
+    >>> from tinygrad_rnn import tensor
+    >>> round(tensor([0.5, 1.5, 2.4])).tolist()
+    [0.0, 2.0, 2.0]
+    """
     return _rounding(e.Round, x)
 
 
@@ -372,7 +397,12 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
 
 
 def softplus(x: Any) -> Tensor:
-    """log(1 + exp(x)), without overflow."""
+    """log(1 + exp(x)), without overflow.
+
+    >>> from tinygrad_rnn import tensor
+    >>> softplus(tensor([-1000.0, 1000.0])).tolist()
+    [0.0, 1000.0]
+    """
     t = floating("softplus", x)
     positive = t > 0  # not abs: its derivative 0 at 0 would spoil the second derivative there
     return where(positive, t, 0.0) + log1p(exp(where(positive, -t, t)))

@@ -82,13 +82,23 @@ def _batched(x: Tensor, y: Tensor) -> Tensor:
 
 
 def dot(a: Any, b: Any) -> Tensor:
-    """matmul for tensors of at most two axes; the product for numbers."""
+    """matmul for tensors of at most two axes; the product for numbers.
+
+    >>> from tinygrad_rnn import tensor
+    >>> dot(tensor([1, 2]), tensor([3, 4])).item()
+    11
+    """
     x, y = _pair("dot", a, b)
     return x * y if not x.ndim or not y.ndim else matmul(x, y)
 
 
 def outer(a: Any, b: Any) -> Tensor:
-    """a[i] * b[j] for two vectors."""
+    """a[i] * b[j] for two vectors.
+
+    >>> from tinygrad_rnn import tensor
+    >>> outer(tensor([1, 2]), tensor([3, 4])).tolist()
+    [[3, 4], [6, 8]]
+    """
     x, y = _pair("outer", a, b)
     if x.ndim != 1 or y.ndim != 1:
         raise ShapeError(f"outer: expected two vectors, got {x.type} and {y.type}.")
@@ -96,14 +106,24 @@ def outer(a: Any, b: Any) -> Tensor:
 
 
 def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
-    """The sum of products along one axis; the other axes broadcast."""
+    """The sum of products along one axis; the other axes broadcast.
+
+    >>> from tinygrad_rnn import tensor
+    >>> vecdot(tensor([[1, 2], [3, 4]]), tensor([1, 10])).tolist()
+    [21, 43]
+    """
     x, y = _pair("vecdot", a, b)
     p = x * y
     return bind(Sum, p, axes=(normalize_axis(axis, p.ndim, "vecdot"),))
 
 
 def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int]] = 2) -> Tensor:
-    """The contraction of the last axes of a with the first of b (an integer), or of given pairs."""
+    """The contraction of the last axes of a with the first of b (an integer), or of given pairs.
+
+    >>> from tinygrad_rnn import zeros
+    >>> tensordot(zeros((2, 3, 4)), zeros((3, 4, 5))).shape
+    (2, 5)
+    """
     x, y = _pair("tensordot", a, b)
     if isinstance(axes, int):
         if not 0 <= axes <= min(x.ndim, y.ndim):
@@ -234,7 +254,12 @@ def _parse(spec: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias: x [..., I], weight [J, I], bias [J] -> [..., J] (PyTorch's layout)."""
+    """x @ weight.T + bias: x [..., I], weight [J, I], bias [J] -> [..., J] (PyTorch's layout).
+
+    >>> from tinygrad_rnn import tensor
+    >>> linear(tensor([1.0, 2.0]), tensor([[3.0, 4.0]]), tensor([0.5])).tolist()
+    [11.5]
+    """
     if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"linear: input {x.type} and weight {weight.type} do not fit; the last axis of the "

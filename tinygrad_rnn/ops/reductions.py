@@ -57,13 +57,23 @@ def _count(x: Tensor, axis: Any) -> int:
 
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The average over axes (NaN of nothing)."""
+    """The average over axes (NaN of nothing).
+
+    >>> from tinygrad_rnn import tensor
+    >>> mean(tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0, keepdims=True).tolist()
+    [[2.0, 4.0]]
+    """
     t = _float(x, "mean")
     return _reduce(r.Sum, t, axis, keepdims) / float(_count(t, axis))
 
 
 def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
-    """sum((x - mean(x))^2) / (n - correction)."""
+    """sum((x - mean(x))^2) / (n - correction).
+
+    >>> from tinygrad_rnn import tensor
+    >>> var(tensor([1.0, 3.0])).item(), var(tensor([1.0, 3.0]), correction=1).item()
+    (1.0, 2.0)
+    """
     t = _float(x, "var")
     centred = t - mean(t, axis, keepdims=True)
     n = float(_count(t, axis) - correction)
@@ -76,7 +86,12 @@ def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The maximum over axes; equal maxima share the gradient equally; NaN propagates."""
+    """The maximum over axes; equal maxima share the gradient equally; NaN propagates.
+
+    >>> from tinygrad_rnn import tensor
+    >>> max(tensor([[1, 5], [7, 2]]), axis=1).tolist()
+    [5, 7]
+    """
     return _reduce(r.Max, as_tensor("max", x), axis, keepdims)
 
 
@@ -90,7 +105,12 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Whether some element is true (non-zero); False of nothing."""
+    """Whether some element is true (non-zero); False of nothing.
+
+    >>> from tinygrad_rnn import tensor
+    >>> any(tensor([[0, 1], [0, 0]]), axis=1).tolist()
+    [True, False]
+    """
     t = astype(as_tensor("any", x), bool_)
     return less(0, _reduce(r.Sum, astype(t, int64), axis, keepdims))
 
@@ -102,7 +122,12 @@ def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
-    """The product over axes, by halving: differentiable to any order, zeros included."""
+    """The product over axes, by halving: differentiable to any order, zeros included.
+
+    >>> from tinygrad_rnn import tensor
+    >>> prod(tensor([2, 3, 4])).item()
+    24
+    """
     t = as_tensor("prod", x)
     t = astype(t, dtype) if dtype is not None else _summable(t)
     axes = normalize_axes(axis, t.ndim, "prod")
@@ -135,7 +160,12 @@ def _flat_axis(x: Tensor, axis: int | None, name: str) -> tuple[Tensor, int]:
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The index of the first maximum along an axis (of the flattened tensor if None)."""
+    """The index of the first maximum along an axis (of the flattened tensor if None).
+
+    >>> from tinygrad_rnn import tensor
+    >>> argmax(tensor([1.0, 3.0, 3.0])).item()
+    1
+    """
     t = as_tensor("argmax", x)
     flat, a = _flat_axis(t, axis, "argmax")
     out: Tensor = bind(r.ArgMax, flat, axis=a)
@@ -151,13 +181,23 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 
 
 def cumsum(x: Any, axis: int | None = None, reverse: bool = False) -> Tensor:
-    """Sums of all elements up to each along an axis; from each to the last if `reverse`."""
+    """Sums of all elements up to each along an axis; from each to the last if `reverse`.
+
+    >>> from tinygrad_rnn import tensor
+    >>> cumsum(tensor([1, 2, 3])).tolist()
+    [1, 3, 6]
+    """
     t, a = _flat_axis(_summable(as_tensor("cumsum", x)), axis, "cumsum")
     return bind(r.CumSum, t, axis=a, reverse=bool(reverse))
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))), without overflow; -inf where every element is -inf."""
+    """log(sum(exp(x))), without overflow; -inf where every element is -inf.
+
+    >>> from tinygrad_rnn import tensor
+    >>> logsumexp(tensor([1000.0, 1000.0])).item()
+    1000.69...
+    """
     t = _float(x, "logsumexp")
     top = _shift(t, axis)
     total = _reduce(r.Sum, exp(t - top), axis, True)
@@ -204,7 +244,12 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 
 
 def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """sqrt(sum(x^2)); the gradient at 0 is 0."""
+    """sqrt(sum(x^2)); the gradient at 0 is 0.
+
+    >>> from tinygrad_rnn import tensor
+    >>> norm(tensor([3.0, 4.0])).item()
+    5.0
+    """
     t = _float(x, "norm")
     return _root(_reduce(r.Sum, t * t, axis, keepdims))
 

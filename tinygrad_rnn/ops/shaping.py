@@ -51,7 +51,12 @@ def matrix_transpose(x: Any) -> Tensor:
 
 
 def swapaxes(x: Any, a: int, b: int) -> Tensor:
-    """Two axes exchanged."""
+    """Two axes exchanged.
+
+    >>> from tinygrad_rnn import zeros
+    >>> swapaxes(zeros((2, 3, 4)), 0, 2).shape
+    (4, 3, 2)
+    """
     t = as_tensor("swapaxes", x)
     order = list(range(t.ndim))
     i, j = normalize_axis(a, t.ndim, "swapaxes"), normalize_axis(b, t.ndim, "swapaxes")
@@ -60,7 +65,12 @@ def swapaxes(x: Any, a: int, b: int) -> Tensor:
 
 
 def moveaxis(x: Any, source: int, destination: int) -> Tensor:
-    """One axis moved to another place."""
+    """One axis moved to another place.
+
+    >>> from tinygrad_rnn import zeros
+    >>> moveaxis(zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     t = as_tensor("moveaxis", x)
     return m.moveaxis(
         t,
@@ -70,12 +80,22 @@ def moveaxis(x: Any, source: int, destination: int) -> Tensor:
 
 
 def broadcast_to(x: Any, shape: Any) -> Tensor:
-    """Repeated along axes of size 1 and new leading axes."""
+    """Repeated along axes of size 1 and new leading axes.
+
+    >>> from tinygrad_rnn import tensor
+    >>> broadcast_to(tensor([1, 2]), (2, 2)).tolist()
+    [[1, 2], [1, 2]]
+    """
     return m.broadcast_to(as_tensor("broadcast_to", x), as_shape(shape, "broadcast_to"))
 
 
 def expand_dims(x: Any, axis: Any) -> Tensor:
-    """New axes of size 1 at the given places of the result."""
+    """New axes of size 1 at the given places of the result.
+
+    >>> from tinygrad_rnn import tensor
+    >>> expand_dims(tensor([1, 2]), 0).shape
+    (1, 2)
+    """
     t = as_tensor("expand_dims", x)
     count = len(axis) if isinstance(axis, tuple | list) else 1
     axes = normalize_axes(axis, t.ndim + count, "expand_dims")
@@ -84,7 +104,12 @@ def expand_dims(x: Any, axis: Any) -> Tensor:
 
 
 def squeeze(x: Any, axis: Any = None) -> Tensor:
-    """Without the axes of size 1 (or without the given ones, which must have size 1)."""
+    """Without the axes of size 1 (or without the given ones, which must have size 1).
+
+    >>> from tinygrad_rnn import tensor
+    >>> squeeze(tensor([[[1], [2]]])).shape
+    (2,)
+    """
     t = as_tensor("squeeze", x)
     if axis is None:
         return m.reshape(t, tuple([n for n in t.shape if n != 1]))
@@ -95,7 +120,12 @@ def squeeze(x: Any, axis: Any = None) -> Tensor:
 
 
 def flatten(x: Any, start: int = 0, end: int = -1) -> Tensor:
-    """Axes start to end joined to one."""
+    """Axes start to end joined to one.
+
+    >>> from tinygrad_rnn import tensor
+    >>> flatten(tensor([[1, 2], [3, 4]])).tolist()
+    [1, 2, 3, 4]
+    """
     t = as_tensor("flatten", x)
     if not t.ndim:
         return m.reshape(t, (1,))
@@ -104,7 +134,12 @@ def flatten(x: Any, start: int = 0, end: int = -1) -> Tensor:
 
 
 def flip(x: Any, axis: Any = None) -> Tensor:
-    """The order along axes (all by default) reversed."""
+    """The order along axes (all by default) reversed.
+
+    >>> from tinygrad_rnn import tensor
+    >>> flip(tensor([1, 2, 3])).tolist()
+    [3, 2, 1]
+    """
     t = as_tensor("flip", x)
     axes = normalize_axes(axis, t.ndim, "flip")
     return bind(m.Flip, t, axes=axes) if axes else t
@@ -135,7 +170,12 @@ def concat(xs: Any, axis: int | None = 0) -> Tensor:
 
 
 def stack(xs: Any, axis: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis."""
+    """Tensors of one shape along a new axis.
+
+    >>> from tinygrad_rnn import tensor
+    >>> stack([tensor([1, 2]), tensor([3, 4])], axis=1).tolist()
+    [[1, 3], [2, 4]]
+    """
     ts = _several("stack", xs)
     shapes = {t.shape for t in ts}
     if len(shapes) > 1:
@@ -145,7 +185,12 @@ def stack(xs: Any, axis: int = 0) -> Tensor:
 
 
 def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices along an axis."""
+    """The slices along an axis.
+
+    >>> from tinygrad_rnn import tensor
+    >>> [t.tolist() for t in unstack(tensor([[1, 2], [3, 4]]))]
+    [[1, 2], [3, 4]]
+    """
     t = as_tensor("unstack", x)
     a = normalize_axis(axis, t.ndim, "unstack")
     return tuple(squeeze(m.narrow(t, a, i, i + 1), a) for i in range(t.shape[a]))
@@ -181,7 +226,12 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor,
 
 
 def chunk(x: Any, n: int, axis: int = 0) -> tuple[Tensor, ...]:
-    """`n` equal parts along an axis."""
+    """`n` equal parts along an axis.
+
+    >>> from tinygrad_rnn import tensor
+    >>> [t.tolist() for t in chunk(tensor([1, 2, 3, 4]), 2)]
+    [[1, 2], [3, 4]]
+    """
     return split(x, n, axis)
 
 
@@ -205,7 +255,12 @@ def pad(x: Any, widths: Any, value: float = 0) -> Tensor:
 
 
 def roll(x: Any, shift: int, axis: int = 0) -> Tensor:
-    """Elements moved along an axis, from the end back to the start."""
+    """Elements moved along an axis, from the end back to the start.
+
+    >>> from tinygrad_rnn import tensor
+    >>> roll(tensor([1, 2, 3]), 1).tolist()
+    [3, 1, 2]
+    """
     t = as_tensor("roll", x)
     a = normalize_axis(axis, t.ndim, "roll")
     n = t.shape[a]
@@ -214,7 +269,12 @@ def roll(x: Any, shift: int, axis: int = 0) -> Tensor:
 
 
 def tile(x: Any, repetitions: Any) -> Tensor:
-    """The whole tensor repeated along each axis."""
+    """The whole tensor repeated along each axis.
+
+    >>> from tinygrad_rnn import tensor
+    >>> tile(tensor([1, 2]), 2).tolist()
+    [1, 2, 1, 2]
+    """
     t = as_tensor("tile", x)
     reps = as_shape(repetitions, "tile")
     reps = (1,) * (t.ndim - len(reps)) + reps
@@ -225,7 +285,12 @@ def tile(x: Any, repetitions: Any) -> Tensor:
 
 
 def repeat(x: Any, times: int, axis: int | None = None) -> Tensor:
-    """Every element repeated along an axis (of the flattened tensor if None)."""
+    """Every element repeated along an axis (of the flattened tensor if None).
+
+    >>> from tinygrad_rnn import tensor
+    >>> repeat(tensor([1, 2]), 2).tolist()
+    [1, 1, 2, 2]
+    """
     t = as_tensor("repeat", x)
     if not isinstance(times, int) or times < 0:
         raise ArgumentError(f"repeat: times must be an integer from 0 on, got {times!r}.")

@@ -117,6 +117,14 @@ def load_checkpoint(
     change; should an object still refuse its state, all others get their old values back.
 
     Errors: CheckpointError, saying what is wrong and what to do; nothing was loaded. OSError.
+
+    >>> import os, tempfile
+    >>> from tinygrad_rnn import Generator
+    >>> path = os.path.join(tempfile.mkdtemp(), "run.safetensors")
+    >>> old, new = Generator(1), Generator(2)
+    >>> save_checkpoint(path, rng=old, extra={"epoch": 3})
+    >>> load_checkpoint(path, rng=new), new.state_dict() == old.state_dict()
+    ({'epoch': 3}, True)
     """
     where = f"The checkpoint {os.fspath(path)!r}"
     file = read_safetensors(path)
