@@ -162,7 +162,8 @@ class Split:
             return wide
         if x.dtype.is_float:
             return x * float(self.T)
-        return x * np.asarray(self.T).astype(x.dtype.np).item()
+        times: int = np.asarray(self.T).astype(x.dtype.np).item()
+        return x * times
 
     def _sum_of(self, v: Var) -> Thunk:
         self.later(v)
