@@ -193,12 +193,10 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
     6.0
     """
     primals, tangents = _as_tuple(primals), _as_tuple(tangents)
-    _, treedef = flatten(primals)
-    directions, given = flatten(tangents)
-    if given != treedef:
-        raise ArgumentError(f"jvp: tangents have structure {given}, primals {treedef}.")
+    directions = _directions("jvp", primals, tangents)
     record = _Record("jvp", f, primals, tuple(range(len(primals))), False)
     outputs, out_def = flatten(record.out)
+    outputs = [y if isinstance(y, Tensor) else tensor(y) for y in outputs]
     with enable_grad():
         # any value will do: the pullback is linear in its cotangent
         dummies = [_leaf(ones_like(y).detach()) for y in outputs]
@@ -207,7 +205,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
         pulled = [left.get(id(t._value)) for t in record.leaves]
         own = {id(d._value) for d in dummies}
         seeds = [
-            (p._value, v if isinstance(v, Tensor) else tensor(v, p.dtype))
+            (p._value, v)
             for p, v in zip(pulled, directions)
             if p is not None and p._value.tracked
         ]
@@ -216,6 +214,22 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
         moved = [back[id(d._value)] if id(d._value) in back else zeros_like(d) for d in dummies]
     record.own |= own
     return record.settle((unflatten(out_def, outputs), unflatten(out_def, moved)))  # type: ignore[no-any-return]
+
+
+def _directions(name: str, primals: Any, tangents: Any) -> list[Tensor]:
+    """The leaves of `tangents`, each of the type of its primal."""
+    leaves, treedef = flatten(primals)
+    found, given = flatten(tangents)
+    if given != treedef:
+        raise ArgumentError(f"{name}: tangents have structure {given}, primals {treedef}.")
+    out = []
+    for p, v, path in zip(leaves, found, paths(tangents, "tangents")):
+        p = p if isinstance(p, Tensor) else tensor(p)
+        t = v if isinstance(v, Tensor) else tensor(v, p.dtype)
+        if t.type is not p.type:
+            raise ShapeError(f"{name}: {path} is {t.type}, its primal is {p.type}.")
+        out.append(t)
+    return out
 
 
 def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
@@ -227,13 +241,12 @@ def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     single = not isinstance(primals, tuple)
     primals, tangents = _as_tuple(primals), _as_tuple(tangents)
     nums = tuple(range(len(primals)))
+    directions = _directions("hvp", primals, tangents)
 
     def directional(*args: Any) -> Tensor:
         gradients, _ = flatten(grad(f, nums)(*args))
-        directions, _ = flatten(tangents)
         total = None
         for g, v in zip(gradients, directions):
-            v = v if isinstance(v, Tensor) else tensor(v, g.dtype)
             term = bind(Sum, g * v, axes=tuple(range(g.ndim)))
             total = term if total is None else total + term
         assert total is not None

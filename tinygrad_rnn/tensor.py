@@ -190,6 +190,10 @@ class Tensor(Attached):
 
     __str__ = __repr__
 
+    def __format__(self, spec: str) -> str:
+        """A single element takes a number's format: f"{loss:.3f}"."""
+        return format(self.item(), spec) if spec else str(self)
+
     # --- gradients ---------------------------------------------------------------------------
 
     @property

@@ -94,6 +94,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
             raise ArgumentError(f"vmap: in_axes has {len(axes)} entries for {len(args)} arguments.")
         leaves, flags, sizes = [], [], set()
         for arg, axis in zip(args, axes):
+            if not isinstance(axis, int | None):
+                raise DTypeError(f"vmap: in_axes holds {axis!r}, expected axes or None.")
             for leaf in flatten(arg)[0]:
                 t = leaf if isinstance(leaf, Tensor) else tensor(leaf)
                 if axis is not None:

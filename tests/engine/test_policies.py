@@ -136,6 +136,13 @@ def test_ties_share_equally():
     assert g.sum() == pytest.approx(1000.0, rel=0.05)
 
 
+def test_where_keeps_an_infinite_cotangent_from_the_other_branch():
+    a, b, c = tg.tensor([0.0, 4.0]), tg.tensor([5.0, 0.0]), tg.tensor([True, False])
+    ga, gb = tg.grad(lambda a, b: tg.sqrt(tg.where(c, a, b)).sum(), (0, 1))(a, b)
+    assert ga.tolist() == [INF, 0.0] and gb.tolist() == [0.0, INF]
+    assert tg.grad(lambda a: tg.sqrt(tg.maximum(a, 0.0)).sum())(tg.tensor([-1.0])).tolist() == [0.0]
+
+
 # --- NaN -----------------------------------------------------------------------------------------
 
 
