@@ -277,3 +277,12 @@ def test_equal_functions_with_different_rules_stay_apart():
     for k in range(30):
         f = tg.custom_vjp(lambda x: x * 1.0, lambda g, y, x, k=k: g * float(k))
         assert tg.jit(tg.grad(f))(x).item() == tg.grad(f)(x).item() == k
+
+
+def test_rules_under_nested_vmap():
+    f = tg.custom_vjp(lambda a, b: a * b, lambda g, y, a, b: (g * b * 10.0, g * a * 100.0))
+    a, b = f64(2, 3, seed="a"), f64(4, 3, seed="b")
+    table = lambda a, b: tg.vmap(lambda x: tg.vmap(lambda y: f(x, y).sum())(b))(a).sum()  # noqa: E731
+    ga, gb = tg.grad(table, (0, 1))(a, b)
+    close(ga, np.broadcast_to(10.0 * b.numpy().sum(0), (2, 3)), 1e-12)
+    close(gb, np.broadcast_to(100.0 * a.numpy().sum(0), (4, 3)), 1e-12)
