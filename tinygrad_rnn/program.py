@@ -17,7 +17,7 @@ SEVERAL = ("call", "custom", "scan")
 #: Operations whose result may be a view of their operand.
 VIEWS = ("reshape", "transpose", "broadcast_to", "slice", "flip", "alias")
 #: Operations whose element i of the result is written after element i of the operands was read.
-ELEMENTWISE = ("neg", "add", "sub", "mul", "div", "tanh", "exp", "log", "sqrt", "maximum", "minimum", "abs")
+ELEMENTWISE = tuple("neg add sub mul div tanh exp log sqrt maximum minimum abs".split())
 #: Operations that always make a buffer of their own.
 FRESH = (*ELEMENTWISE, "contract", "sigmoid")
 #: Results of this many bytes get their memory from the backend, which may have some at hand.
@@ -54,7 +54,11 @@ class Lifetimes:
 
     def ending(self, i: int, node: Node) -> list[Var]:
         """Variables of this block that nobody reads after node i."""
-        return [v for v in dict.fromkeys((*node.inputs, *node.outputs)) if v in self.born and self.last[v] == i]
+        return [
+            v
+            for v in dict.fromkeys((*node.inputs, *node.outputs))
+            if v in self.born and self.last[v] == i
+        ]
 
     def reusable(self, i: int, node: Node) -> Var | None:
         """An operand of node i in whose buffer the result may be written."""
@@ -72,7 +76,9 @@ class Lifetimes:
 class Printer:
     """Collects the lines of one function and the objects that it refers to."""
 
-    def __init__(self, kernel: Callable[[Node], Kernel | None], empty: Callable[..., Any], takes_out: Any):
+    def __init__(
+        self, kernel: Callable[[Node], Kernel | None], empty: Callable[..., Any], takes_out: Any
+    ):
         self.kernel, self.empty, self.takes_out = kernel, empty, takes_out
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {"empty": empty}
@@ -87,7 +93,9 @@ class Printer:
         self.scope[key] = value
         return key
 
-    def block(self, graph: Graph, indent: str, stores: dict[Var, list[str]], keep: set[Var]) -> None:
+    def block(
+        self, graph: Graph, indent: str, stores: dict[Var, list[str]], keep: set[Var]
+    ) -> None:
         """Print the nodes of `graph`; a variable in `stores` is written to those places too."""
         life = Lifetimes(graph, keep | set(stores))
         for i, node in enumerate(graph.nodes):
@@ -99,13 +107,20 @@ class Printer:
                 done = self.call(kernel, node, indent, stores, life.reusable(i, node))
             for v in node.outputs:
                 if v not in done:
-                    self.lines += [f"{indent}{place} = {self.name(v)}" for place in stores.get(v, ())]
+                    self.lines += [
+                        f"{indent}{place} = {self.name(v)}" for place in stores.get(v, ())
+                    ]
             dead = [v for v in life.ending(i, node) if v not in keep and v not in self.literals]
             if dead:
                 self.lines.append(f"{indent}{' = '.join(self.name(v) for v in dead)} = None")
 
     def call(
-        self, kernel: Kernel, node: Node, indent: str, stores: dict[Var, list[str]], reusable: Var | None
+        self,
+        kernel: Kernel,
+        node: Node,
+        indent: str,
+        stores: dict[Var, list[str]],
+        reusable: Var | None,
     ) -> set[Var]:
         if node.op.name == "full" and node.output.type.size == 1:
             # a literal: made once, here
@@ -147,7 +162,9 @@ class Printer:
             emit(f"{indent}{stack} = empty({self.refer(v.type)})")
         t = f"t{len(self.names)}_{len(self.lines)}"
         order = self.refer(
-            range(node.attrs["length"] - 1, -1, -1) if node.attrs["reverse"] else range(node.attrs["length"])
+            range(node.attrs["length"] - 1, -1, -1)
+            if node.attrs["reverse"]
+            else range(node.attrs["length"])
         )
         emit(f"{indent}for {t} in {order}:")
         inner = indent + "  "
@@ -155,7 +172,9 @@ class Printer:
             emit(f"{inner}{self.name(v)} = {source}[{t}]")
         stores: dict[Var, list[str]] = {}
         for v, stack in zip(ys, stacks):
-            stores.setdefault(v, []).append(f"{stack}[{t}, ...]" if not v.type.shape else f"{stack}[{t}]")
+            stores.setdefault(v, []).append(
+                f"{stack}[{t}, ...]" if not v.type.shape else f"{stack}[{t}]"
+            )
         first = len(self.lines)
         self.block(body, inner, stores, keep=set(carry_out))
         given = set(body.inputs)

@@ -85,7 +85,9 @@ def multiply_add(bits: int, n: int) -> Any:
             a, b, c = (builder.load(p, align=bits // 8) for p in where)
             name = f"llvm.fma.v{n}f{bits}"
             module = builder.module
-            fma = module.globals.get(name) or ir.Function(module, ir.FunctionType(kind, [kind] * 3), name)
+            fma = module.globals.get(name) or ir.Function(
+                module, ir.FunctionType(kind, [kind] * 3), name
+            )
             builder.store(builder.call(fma, [a, b, c]), where[2], align=bits // 8)
             return context.get_dummy_value()
 

@@ -30,7 +30,9 @@ def share_stacks(graph: Graph) -> Graph:
 def _with(scan: Node, more: list[tuple[Var, Var]]) -> Node:
     body: Graph = scan.attrs["body"]
     new = Graph(body.inputs, body.nodes, [*body.outputs, *[before for before, _ in more]])
-    return Node(scan.op, scan.inputs, {**scan.attrs, "body": new}, (*scan.outputs, *[v for _, v in more]))
+    return Node(
+        scan.op, scan.inputs, {**scan.attrs, "body": new}, (*scan.outputs, *[v for _, v in more])
+    )
 
 
 def _shifted(node: Node, producer: dict[Var, Node]) -> tuple[Node, Var] | None:

@@ -9,7 +9,7 @@ import llvmlite.binding as llvm
 
 
 class Target(NamedTuple):
-    """`bytes` of a vector register; `rows` x `vectors` of them are the accumulators of a product."""
+    """`bytes` of a vector register; `rows` x `vectors` of them accumulate a product."""
 
     name: str
     bytes: int

@@ -29,7 +29,9 @@ def padded(n: int, itemsize: int) -> int:
 
 @functools.cache
 def tile(bits: int, rows: int, turned: bool = False, adds: bool = False) -> Any:
-    """intrinsic(a, lda, b, c, ldc, k): C[rows, panel] = A[rows, k] @ B[k, panel]; strides in elements.
+    """intrinsic(a, lda, b, c, ldc, k): C[rows, panel] = A[rows, k] @ B[k, panel].
+
+    Strides are in elements.
 
     turned: A is stored [k, rows]. adds: C is added to.
     """
@@ -50,17 +52,29 @@ def tile(bits: int, rows: int, turned: bool = False, adds: bool = False) -> Any:
 
 
 def _emit_tile(
-    builder: ir.IRBuilder, args: Any, bits: int, lanes: int, vectors: int, size: int, rows: int, turned: bool, adds: bool
+    builder: ir.IRBuilder,
+    args: Any,
+    bits: int,
+    lanes: int,
+    vectors: int,
+    size: int,
+    rows: int,
+    turned: bool,
+    adds: bool,
 ) -> None:
     a, lda, b, c, ldc, k = args
     element = ir.FloatType() if bits == 32 else ir.DoubleType()
     vector = ir.VectorType(element, lanes)
     name = f"llvm.fma.v{lanes}f{bits}"
     module = builder.module
-    fma = module.globals.get(name) or ir.Function(module, ir.FunctionType(vector, [vector] * 3), name)
+    fma = module.globals.get(name) or ir.Function(
+        module, ir.FunctionType(vector, [vector] * 3), name
+    )
     const = functools.partial(ir.Constant, I64)
     a, b, c = (builder.inttoptr(p, element.as_pointer()) for p in (a, b, c))
-    row = [builder.gep(a, [const(i) if turned else builder.mul(lda, const(i))]) for i in range(rows)]
+    row = [
+        builder.gep(a, [const(i) if turned else builder.mul(lda, const(i))]) for i in range(rows)
+    ]
     out = [builder.gep(c, [builder.mul(ldc, const(i))]) for i in range(rows)]
 
     def at(p: Any, i: Any) -> Any:
@@ -69,7 +83,8 @@ def _emit_tile(
     every_tile = [(r, j) for r in range(rows) for j in range(vectors)]
     zero = ir.Constant(vector, [0.0] * lanes)
     first = {
-        (r, j): builder.load(at(out[r], const(j * lanes)), align=size) if adds else zero for r, j in every_tile
+        (r, j): builder.load(at(out[r], const(j * lanes)), align=size) if adds else zero
+        for r, j in every_tile
     }
     before = builder.block
     loop, done = (builder.append_basic_block(n) for n in ("product", "product_end"))
@@ -80,7 +95,8 @@ def _emit_tile(
     sums = {key: builder.phi(vector) for key in every_tile}
     column = builder.mul(i, const(vectors * lanes))
     panel = [
-        builder.load(at(b, builder.add(column, const(j * lanes))), align=size) for j in range(vectors)
+        builder.load(at(b, builder.add(column, const(j * lanes))), align=size)
+        for j in range(vectors)
     ]
     step = builder.mul(i, lda) if turned else i
     new = {}
@@ -108,7 +124,9 @@ def splat(builder: ir.IRBuilder, scalar: Any, lanes: int) -> Any:
     kind = ir.VectorType(scalar.type, lanes)
     undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+    return builder.shuffle_vector(
+        first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    )
 
 
 @functools.cache
