@@ -27,8 +27,8 @@ LARGE = 1 << 15
 class Lifetimes:
     """Where in a graph every variable is read last, and which buffers may be written again.
 
-    A buffer may be written again when the variable that it was made for and all views of it are read
-    for the last time.
+    A buffer may be written again when the variable that it was made for and all views of it are
+    read for the last time.
     """
 
     def __init__(self, graph: Graph, escaping: set[Var]):

@@ -1,8 +1,8 @@
 """The carry before every step, without a copy.
 
-In: a graph in which the stack of a carry after every step is shifted by one (`concat(first, stack)`)
-for the backward loop. Out: a graph in which the loop itself gives both stacks; they are two views of
-one buffer with room for one step more.
+In: a graph in which the stack of a carry after every step is shifted by one, `concat(first,
+stack)`, for the backward loop. Out: a graph in which the loop itself gives both stacks; they are
+two views of one buffer with room for one step more.
 """
 
 from __future__ import annotations

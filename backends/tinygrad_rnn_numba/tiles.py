@@ -31,9 +31,7 @@ def padded(n: int, itemsize: int) -> int:
 def tile(bits: int, rows: int, turned: bool = False, adds: bool = False) -> Any:
     """intrinsic(a, lda, b, c, ldc, k): C[rows, panel] = A[rows, k] @ B[k, panel].
 
-    Strides are in elements.
-
-    turned: A is stored [k, rows]. adds: C is added to.
+    Strides are in elements. turned: A is stored [k, rows]. adds: C is added to.
     """
     from numba import types
     from numba.extending import intrinsic
