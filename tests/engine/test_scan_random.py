@@ -138,7 +138,7 @@ def test_random_steps(spec, T, reverse, save, seed):
 
 @pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "numpy"])
 def test_random_steps_on_other_backends(backend):
-    @settings(max_examples=30, deadline=None, derandomize=True)
+    @settings(max_examples=12, deadline=None, derandomize=True)
     @given(steps(), st.integers(1, 3), st.booleans(), st.integers(0, 9999))
     def compare(spec: Any, T: int, reverse: bool, seed: int) -> None:
         n_c, n_x, n_w = spec[:3]
