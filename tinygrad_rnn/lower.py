@@ -1,4 +1,4 @@
-"""From a scan to a loop program: what is computed at which level, what is kept where, what is packed.
+"""From a scan to a loop program: what is computed at which level, kept where, and packed.
 
 In: a scan node of an optimised graph whose body treats the rows of a batch independently. Out: a
 LoopProgram that knows nothing of Numba or CUDA; code generators print from it.
@@ -22,14 +22,16 @@ from .graph import Graph, Node, Var
 Form = Literal["mat", "col", "vec", "one"]
 
 ELEMENTWISE = frozenset(
-    "neg abs sign add sub mul div zmul zdiv maximum minimum exp expm1 log log1p sqrt sin cos tan asin "
-    "acos atan sinh cosh tanh asinh acosh atanh sigmoid erf floor ceil round equal less less_equal and "
-    "or xor invert where cast alias pow atan2".split()
+    "neg abs sign add sub mul div zmul zdiv maximum minimum exp expm1 log log1p sqrt sin cos tan "
+    "asin acos atan sinh cosh tanh asinh acosh atanh sigmoid erf floor ceil round equal less "
+    "less_equal and or xor invert where cast alias pow atan2".split()
 )
+#: What else may stand in a fused loop.
+MOVING = ("slice", "concat", "reshape", "broadcast_to", "sum", "max", "pad")
 #: Worth keeping when several loops read the result.
 COSTLY = frozenset(
-    "exp expm1 log log1p sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid erf "
-    "pow atan2 div zdiv".split()
+    "exp expm1 log log1p sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid "
+    "erf pow atan2 div zdiv".split()
 )
 
 
@@ -86,9 +88,10 @@ class Level:
 class LoopProgram:
     """Everything that a code generator needs of one scan.
 
-    `padded`: products, whose rows are padded to whole panels. `form` of every variable; `level_of` every variable; `levels` in order. `kept`: variables with
-    memory of their own. `stacks`: for every kept variable that is a stacked output, the numbers of
-    these outputs. `carry`: (before, after) of every step.
+    `padded`: products, whose rows are padded to whole panels. `form` and `level_of` of every
+    variable; `levels` in order. `kept`: variables with memory of their own. `stacks`: for every
+    kept variable that is a stacked output, the numbers of these outputs. `carry`: (before, after)
+    of every step.
     """
 
     node: Node
@@ -126,9 +129,12 @@ def width(v: Var, form: Form) -> int:
 
 
 def _with_copies(body: Graph, n_const: int, n_carry: int) -> Graph:
-    """Outputs that need memory of their own get it: stacked products (they are written in padded
-    rows), and operands of the step that are results too. A stack of the carry before every step needs
-    none when the carry after is stacked: see `LoopProgram.shifted`."""
+    """Outputs that need memory of their own get it.
+
+    These are stacked products (they are written in padded rows), and operands of the step that are
+    results too. A stack of the carry before every step needs none when the carry after is stacked:
+    see `LoopProgram.shifted`.
+    """
     products = {n.output for n in body.nodes if n.op.name == "contract"}
     given, ys = set(body.inputs), body.outputs[n_carry:]
     carries = dict(zip(body.inputs[n_const : n_const + n_carry], body.outputs))
@@ -136,7 +142,7 @@ def _with_copies(body: Graph, n_const: int, n_carry: int) -> Graph:
     copies: dict[Var, Var] = {}
 
     def own(v: Var, stacked: bool) -> Var:
-        if v in shifted and stacked or not (v in given or (stacked and v in products)):
+        if (v in shifted and stacked) or not (v in given or (stacked and v in products)):
             return v
         return copies.setdefault(v, Var(v.type))
 
@@ -172,7 +178,9 @@ class _Lowering:
                 self.form[v] = self._fixed(v)
         for v, w in zip(self.carry_in, self.carry_out):
             if self.form[v] != self.form[w]:
-                raise Unsupported(f"the carry {v.type} is {self.form[v]} before and {self.form[w]} after a step")
+                raise Unsupported(
+                    f"the carry {v.type} is {self.form[v]} before and {self.form[w]} after a step"
+                )
         levels = self._levels()
         return LoopProgram(
             self.node, self.body, self.rows, self.form, self.level, levels, self.kept, self.consts,
@@ -184,12 +192,20 @@ class _Lowering:
     def _rows(self) -> int:
         sizes = {v.type.shape[0] for v in self.carry_in if v.type.shape}
         if len(sizes) != 1 or any(not v.type.shape or v.type.ndim > 2 for v in self.carry_in):
-            raise Unsupported("carries " + ", ".join(str(v.type) for v in self.carry_in) + " are not all [rows, …]")
+            raise Unsupported(
+                "carries "
+                + ", ".join(str(v.type) for v in self.carry_in)
+                + " are not all [rows, …]"
+            )
         return sizes.pop()
 
     def _varying(self, v: Var) -> Form:
         shape = v.type.shape
-        if not v.type.dtype.is_float and not v.type.dtype.is_bool and v.type.dtype.itemsize not in (4, 8):
+        if (
+            not v.type.dtype.is_float
+            and not v.type.dtype.is_bool
+            and v.type.dtype.itemsize not in (4, 8)
+        ):
             raise Unsupported(f"an operand is {v.type}")
         if len(shape) == 2 and shape[0] == self.rows:
             return "col" if shape[1] == 1 else "mat"
@@ -227,7 +243,7 @@ class _Lowering:
         if name == "contract":
             self._contract(n)
             return
-        if name not in ELEMENTWISE and name not in ("slice", "concat", "reshape", "broadcast_to", "sum", "max", "pad"):
+        if name not in ELEMENTWISE and name not in MOVING:
             raise Unsupported(f"'{name}' inside the loop")
         forms = [self._of(v) for v in n.inputs]
         self.level[out] = max([self.level[v] for v in n.inputs], default=0)
@@ -264,9 +280,12 @@ class _Lowering:
 
     def _form_of_concat(self, n: Node, forms: list[Form]) -> Form:
         if n.attrs["axis"] != 1 or any(f != "mat" for f in forms):
-            full_zero = all(f == "mat" or self.producer.get(v) is not None for f, v in zip(forms, n.inputs))
+            full_zero = all(
+                f == "mat" or self.producer.get(v) is not None for f, v in zip(forms, n.inputs)
+            )
             if not full_zero or n.attrs["axis"] != 1:
-                raise Unsupported(f"concat of {', '.join(str(v.type) for v in n.inputs)} along axis {n.attrs['axis']}")
+                given = ", ".join(str(v.type) for v in n.inputs)
+                raise Unsupported(f"concat of {given} along axis {n.attrs['axis']}")
             raise Unsupported("concat of operands that are not matrices of rows")
         return "mat"
 
@@ -277,7 +296,9 @@ class _Lowering:
         (source, out), f = (n.inputs[0].type, n.outputs[0].type), forms[0]
         if f == "col" and out.shape in ((self.rows,), (self.rows, 1)):
             return "col"
-        if f == "one" and out.size == 1 or f == "vec" and out.shape in ((1, source.size), (source.size,)):
+        if (f == "one" and out.size == 1) or (
+            f == "vec" and out.shape in ((1, source.size), (source.size,))
+        ):
             return f
         raise Unsupported(f"reshape of {source} to {out.shape}")
 
@@ -302,7 +323,9 @@ class _Lowering:
             raise Unsupported(f"a product of {n.inputs[0].type} and {n.inputs[1].type}")
         k = [i for i in a if i in b and i not in out]
         if len(k) != 1 or a != (a[0], k[0]) or out[0] != a[0] or len(out) != 2:
-            raise Unsupported(f"a product with labels {n.attrs['a']}, {n.attrs['b']} -> {n.attrs['out']}")
+            raise Unsupported(
+                f"a product with labels {n.attrs['a']}, {n.attrs['b']} -> {n.attrs['out']}"
+            )
         o = n.outputs[0]
         self.form[o] = "mat"
         made = self.producer.get(x)
@@ -371,8 +394,10 @@ class _Lowering:
                     kept[v] = "scratch"
 
     def _pieces(self, v: Var) -> Iterable[tuple[int, int]]:
-        """How a stored matrix is cut so that what it is made of is fused: along its concat, or along
-        the slices that others read of it."""
+        """How a stored matrix is cut so that what it is made of is fused.
+
+        Along its concat, or along the slices that others read of it.
+        """
         n = self.producer.get(v)
         total = v.type.shape[1]
         if n is not None and n.op.name == "concat":

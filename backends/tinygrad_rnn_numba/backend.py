@@ -41,7 +41,7 @@ class NumbaBackend(NumpyBackend):
     @classmethod
     def missing(cls) -> str | None:
         if importlib.util.find_spec("numba") is None:
-            return 'the package \'numba\' is not installed: pip install "tinygrad-rnn[numba]"'
+            return "the package 'numba' is not installed: pip install \"tinygrad-rnn[numba]\""
         return None
 
     def takes_out(self, kernel: Callable[..., Any], node: Node) -> bool:
@@ -83,7 +83,14 @@ def _column_dots(node: Node) -> bool:
     """Whether a product is sum over the leading axes of x * y, column by column."""
     a, b, out = (node.attrs[k] for k in ("a", "b", "out"))
     dtype = node.output.type.dtype
-    return a == b and len(out) == 1 and out == a[-1:] and len(a) > 1 and dtype.is_float and dtype.itemsize > 2
+    return (
+        a == b
+        and len(out) == 1
+        and out == a[-1:]
+        and len(a) > 1
+        and dtype.is_float
+        and dtype.itemsize > 2
+    )
 
 
 def _dots(x: Any, y: Any) -> Any:
@@ -105,7 +112,11 @@ def _product(node: Node) -> str:
     sizes = dict(zip((*a, *b), (*node.inputs[0].type.shape, *node.inputs[1].type.shape)))
     M, K, N = (
         math.prod(sizes[i] for i in labels)
-        for labels in ([i for i in a if i in out], [i for i in a if i not in out], [i for i in b if i in out])
+        for labels in (
+            [i for i in a if i in out],
+            [i for i in a if i not in out],
+            [i for i in b if i in out],
+        )
     )
     if gemm.suits(M, K, N, node.output.type.dtype.np):
         return "compiled"

@@ -34,7 +34,7 @@ def _function(bits: int, turned: bool, packed_a: bool) -> int:
 
 
 def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], None]:
-    """The product in Python; numbers: M, K, N, a, lda, b, stride of k, stride of n, c, work, blocks."""
+    """The product in Python; numbers: M, K, N, a, lda, b, strides of k and n, c, work, blocks."""
     from . import intrinsics
 
     size, step, width = bits // 8, target().rows, panel_width(bits // 8)
@@ -210,17 +210,25 @@ def matmul(left: Any, right: Any, out: Any) -> bool:
         turned, lda = True, left.strides[1]
     else:
         return False
-    if lda % size or right.strides[0] % size or right.strides[1] % size or min(lda, *right.strides) < 0:
+    if (
+        lda % size
+        or right.strides[0] % size
+        or right.strides[1] % size
+        or min(lda, *right.strides) < 0
+    ):
         return False
     width = panel_width(size)
     panels = -(-N // width)
     blocks = max(1, min(runtime.threads(), panels))
     share = -(-panels // blocks)
     packed = turned and share >= PACKED
-    work = pool.empty((blocks * (share * DEPTH * width + ROWS * (width + packed * DEPTH)),), left.dtype)
+    work = pool.empty(
+        (blocks * (share * DEPTH * width + ROWS * (width + packed * DEPTH)),), left.dtype
+    )
     numbers = np.array(
-        [M, K, N, runtime.address(left), lda // size, runtime.address(right), right.strides[0] // size,
-         right.strides[1] // size, runtime.address(out), runtime.address(work), blocks],
+        [M, K, N, runtime.address(left), lda // size, runtime.address(right),
+         right.strides[0] // size, right.strides[1] // size,
+         runtime.address(out), runtime.address(work), blocks],
         np.int64,
     )  # fmt: skip
     runtime.drive(_function(8 * size, turned, packed), numbers, blocks)

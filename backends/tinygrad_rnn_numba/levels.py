@@ -96,7 +96,9 @@ class LevelEmitter:
         before = self.cur
         fn = before.function
         whole = before.sub(n, before.srem(n, const(self.lanes)))
-        loop, after, rest, end = (fn.append_basic_block(x) for x in ("vector", "vectors_end", "rest", "columns_end"))
+        loop, after, rest, end = (
+            fn.append_basic_block(x) for x in ("vector", "vectors_end", "rest", "columns_end")
+        )
         reduces = [i for i in items if isinstance(i, Reduce)]
         starts = [self._neutral(r) for r in reduces]
         source = before.block
@@ -207,7 +209,9 @@ class LevelEmitter:
         """The address of this row of a matrix, computed at the start of the row."""
         key = ("row", v)
         if key not in self.row_memo:
-            self.row_memo[key] = self._address(self.row, v, self.row.mul(self.b, self.sym("stride", v)))
+            self.row_memo[key] = self._address(
+                self.row, v, self.row.mul(self.b, self.sym("stride", v))
+            )
         return self.row_memo[key]
 
     def _load(self, v: Var, pointer: Any) -> Any:
@@ -227,7 +231,9 @@ class LevelEmitter:
         fn = module.globals.get(name) or ir.Function(
             module, ir.FunctionType(kind, [kind.as_pointer(), I32, mask_type, kind]), name
         )
-        return self.cur.call(fn, [where, ir.Constant(I32, size), self.mask, ir.Constant(kind, None)])
+        return self.cur.call(
+            fn, [where, ir.Constant(I32, size), self.mask, ir.Constant(kind, None)]
+        )
 
     def _store(self, v: Var, start: int, x: Any) -> None:
         pointer = self._column(v, start)

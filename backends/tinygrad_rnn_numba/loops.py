@@ -109,8 +109,10 @@ class Loop:
         i = self.products.index(p)
         lda, ldc = self.number("stride", p.moving), self.number("stride", p.out)
         return (
-            f"product_{8 * size}({address[p.moving]} + {size} * lo * {lda}, {lda}, {self.number('packed', i)}, "
-            f"{address[p.out]} + {size} * lo * {ldc}, {ldc}, {self.number('k', i)}, {self.number('n', i)}, hi - lo)"
+            f"product_{8 * size}("
+            f"{address[p.moving]} + {size} * lo * {lda}, {lda}, {self.number('packed', i)}, "
+            f"{address[p.out]} + {size} * lo * {ldc}, {ldc}, "
+            f"{self.number('k', i)}, {self.number('n', i)}, hi - lo)"
         )
 
     # --- running -----------------------------------------------------------------------------
@@ -133,7 +135,11 @@ class Loop:
 
     def structure(self) -> str:
         """Text that is equal for loops that the same compiled function serves."""
-        return self.source + "\n" + "\n".join(levels.text(self.program, k) for k in range(len(self.symbols)))
+        return (
+            self.source
+            + "\n"
+            + "\n".join(levels.text(self.program, k) for k in range(len(self.symbols)))
+        )
 
     def __call__(self, *buffers: Any) -> tuple[Any, ...]:
         p = self.program
@@ -151,10 +157,14 @@ class Loop:
                 first = np.empty(arrays[after].shape[1:], arrays[before].dtype)
                 first[:, : before.type.shape[1]] = arrays[before]
                 arrays[before] = first
-        before_stacks = {before: self._shift(before, after, arrays) for before, after in p.shifted.items()}
+        before_stacks = {
+            before: self._shift(before, after, arrays) for before, after in p.shifted.items()
+        }
         packed = [self._pack(q, inputs[q.fixed]) for q in self.products]
         blocks = self._blocks()
-        numbers = np.array([self._value(key, arrays, packed, blocks) for key in self.numbers], np.int64)
+        numbers = np.array(
+            [self._value(key, arrays, packed, blocks) for key in self.numbers], np.int64
+        )
         runtime.drive(self.run, numbers, blocks)
         return self._results({**arrays, **before_stacks})
 
@@ -176,7 +186,7 @@ class Loop:
         return pool.empty(shape, d.np)
 
     def _shift(self, before: Var, after: Var, arrays: dict[Var, Any]) -> Any:
-        """One buffer with room for a step more: the carry after every step, and the one before it."""
+        """One buffer with room for a step more: the carry after every step, and before it."""
         whole = pool.empty((self.T + 1, *after.type.shape), after.type.dtype.np)
         whole[-1 if self.reverse else 0] = arrays[before]
         later, earlier = (whole[:-1], whole[1:]) if self.reverse else (whole[1:], whole[:-1])
@@ -205,7 +215,9 @@ class Loop:
         """Threads times one, as long as every block has the rows of a tile."""
         return max(1, min(runtime.threads(), self.program.rows // min(target().rows, 4)))
 
-    def _value(self, key: tuple[Any, ...], arrays: dict[Var, Any], packed: list[Any], blocks: int) -> int:
+    def _value(
+        self, key: tuple[Any, ...], arrays: dict[Var, Any], packed: list[Any], blocks: int
+    ) -> int:
         kind, *rest = key
         p = self.program
         if kind == "base":
@@ -225,7 +237,9 @@ class Loop:
             return int(filled.view(f"i{d.itemsize}"))
         if kind in ("size", "offset"):
             return int(rest[0])
-        return {"rows": p.rows, "blocks": blocks, "T": self.T, "way": -1 if self.reverse else 1}[kind]
+        return {"rows": p.rows, "blocks": blocks, "T": self.T, "way": -1 if self.reverse else 1}[
+            kind
+        ]
 
     @staticmethod
     def _row_stride(v: Var, a: Any) -> int:
@@ -239,5 +253,7 @@ class Loop:
                 finals.append(arrays[after][last].copy())
             else:
                 final = arrays[after][(self.T - 1) & 1]
-                finals.append(final[:, : after.type.shape[1]] if after in self.program.padded else final)
+                finals.append(
+                    final[:, : after.type.shape[1]] if after in self.program.padded else final
+                )
         return (*finals, *[arrays[v] for v in self.program.ys])
