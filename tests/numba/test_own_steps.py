@@ -1,0 +1,170 @@
+"""Steps that users write as plain functions: compiled ones, and refused ones that say so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.backend import get_backend, optimize
+
+from .compare import distance
+
+T, B, H = 4, 5, 6
+
+
+def leaky(h, x, W, b):
+    a = tg.sigmoid(b)
+    h = (1 - a) * h + a * tg.tanh(h @ W + x)
+    return h, h
+
+
+def attention_over_units(h, x, W, b):
+    """A soft choice among the units of a row, and a count of the large ones."""
+    p = tg.softmax(h @ W + b, axis=-1)
+    many = tg.sum((p > 0.2).astype(h.dtype), axis=-1, keepdims=True)
+    h = tg.tanh(p * h * H + x / (1 + many))
+    return h, (h, many)
+
+
+def multiplicative(h, x, W, b):
+    m = (x @ W) * (h @ W.T)
+    h = tg.where(m > 0, tg.tanh(m + b), 0.1 * m)
+    return h, tg.concat([h, m], -1)
+
+
+def two_orders(h, x, W, b):
+    """An explicit Runge-Kutta step of an ordinary differential equation."""
+    f = lambda h: tg.tanh(h @ W + x + b) - h  # noqa: E731
+    k = f(h)
+    h = h + 0.05 * (k + f(h + 0.1 * k))
+    return h, None
+
+
+def rows_look_at_each_other(h, x, W, b):
+    h = tg.tanh(h - tg.mean(h, axis=0, keepdims=True) + x @ W + b)
+    return h, h
+
+
+def running_sums(h, x, W, b):
+    h = tg.tanh(tg.cumsum(h, axis=-1) * 0.3 + x @ W + b)
+    return h, h
+
+
+def rows_attend(h, x, W, b):
+    p = tg.softmax(h @ h.T, axis=-1)
+    h = tg.tanh(p @ h + x @ W + b)
+    return h, h
+
+
+COMPILED = [leaky, attention_over_units, multiplicative, two_orders]
+REFUSED = {rows_look_at_each_other: "sum", running_sums: "cumsum", rows_attend: "product"}
+
+
+def outputs(step, arrays, backend, second=True):
+    with tg.use_backend(backend):
+        leaves = [tg.tensor(a) for a in arrays]
+        for t in leaves:
+            t.requires_grad = True
+        h, x, W, b = leaves
+        carry, ys = tg.scan(lambda h, x: step(h, x, W, b), h, x)
+        values = [carry, *tg.tree.flatten(ys)[0]]
+        sum((y * y + y).sum() for y in values).backward(create_graph=second)
+        first = [t.grad for t in leaves]
+        if second:
+            for t in leaves:
+                t.grad = None
+            sum((g * g).sum() for g in first).backward()
+            values += [t.grad for t in leaves]
+        return [v.detach().numpy() for v in (*values, *first)]
+
+
+def operands(rng, dtype):
+    shapes = [(B, H), (T, B, H), (H, H), (H,)]
+    return [(0.7 * rng.normal(size=s)).astype(dtype) for s in shapes]
+
+
+@pytest.mark.parametrize("step", [*COMPILED, *REFUSED], ids=lambda f: f.__name__)
+def test_values_and_gradients(step, rng):
+    arrays = operands(rng, "f8")
+    truth = outputs(step, arrays, "numpy")
+    for a, b in zip(outputs(step, arrays, "numba"), truth, strict=True):
+        assert a.shape == b.shape and distance(a, b) <= 1e-9
+    single = [a.astype("f4") for a in arrays]
+    numpy, numba = outputs(step, single, "numpy"), outputs(step, single, "numba")
+    for a, c, b in zip(numba, numpy, outputs(step, [a.astype("f8") for a in single], "numpy")):
+        assert a.dtype == c.dtype and distance(a, b) <= 4 * distance(c, b) + 2e-6
+
+
+def report(step, arrays):
+    with tg.use_backend("numba"):
+        h, x, W, b = [tg.tensor(a) for a in arrays]
+        graph = tg.trace(lambda h, x: tg.scan(lambda h, x: step(h, x, W, b), h, x))(h, x)
+        return dict(get_backend().report(optimize(graph)))
+
+
+@pytest.mark.parametrize("step", COMPILED, ids=lambda f: f.__name__)
+def test_compiled_and_reported(step, rng):
+    assert report(step, operands(rng, "f4"))["scan"] == "compiled"
+
+
+@pytest.mark.parametrize("step", REFUSED, ids=lambda f: f.__name__)
+def test_refused_and_reported(step, rng):
+    said = report(step, operands(rng, "f4"))["scan"]
+    assert said.startswith("loop over NumPy kernels: ") and REFUSED[step] in said
+
+
+def test_masks_and_counters(rng):
+    """Booleans and integers as carries, inputs and outputs."""
+
+    def step(carry, inputs):
+        h, alive, n = carry
+        x, stop = inputs
+        h = tg.where(alive, tg.tanh(h + x), h)
+        n = n + alive.astype("int64")
+        alive = alive & ~stop
+        return (h, alive, n), (h, alive, n)
+
+    x, stop = rng.normal(size=(T, B, H)), rng.random((T, B, 1)) < 0.3
+    found = {}
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            start = tg.zeros((B, H), "float64"), tg.full((B, 1), True), tg.zeros((B, 1), "int64")
+            end, ys = tg.scan(step, start, (tg.tensor(x), tg.tensor(stop)))
+            found[backend] = [v.numpy() for v in (*end, *ys)]
+    for a, b in zip(found["numba"], found["numpy"], strict=True):
+        assert a.dtype == b.dtype and distance(a, b) <= 1e-12
+
+
+def test_infinities_and_nan_stay_where_they_are(rng):
+    """Rows are independent: what is wrong in one row is wrong in that row alone."""
+    x = rng.normal(size=(T, 9, H))
+    x[1, 3, 2], x[2, 7, 0] = np.nan, np.inf
+    W = rng.normal(size=(H, H))
+    found = {}
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            w, xs = tg.tensor(W), tg.tensor(x)
+            _, y = tg.scan(
+                lambda h, x, w=w: (tg.relu(h @ w + x), tg.exp(h)), tg.zeros((9, H), "float64"), xs
+            )
+            found[backend] = y.numpy()
+    a, b = found["numba"], found["numpy"]
+    assert np.array_equal(np.isnan(a), np.isnan(b))
+    rows = [r for r in range(9) if r not in (3, 7)]
+    assert np.isfinite(a[:2]).sum() and np.allclose(a[:, rows], b[:, rows], rtol=1e-9)
+    assert np.array_equal(np.isposinf(a), np.isposinf(b))
+
+
+def test_views_are_read_as_they_are(rng):
+    """Operands that are transposed, cut, reversed or spread."""
+    base = rng.normal(size=(H, B, T))
+    found = []
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            x = tg.tensor(base).permute(2, 1, 0)[::-1]
+            h = tg.broadcast_to(tg.tensor(base[0, :1, :1]), (B, H))
+            w = tg.tensor(base[:, :, :1].reshape(H, B)).T[:, :].T @ tg.ones((B, H), "float64") * 0.1
+            _, y = tg.scan(lambda h, x: (tg.tanh(h @ w.T + x), h), h, x)  # noqa: B023
+            found.append(y.numpy())
+    assert distance(found[1], found[0]) <= 1e-12
