@@ -28,10 +28,13 @@ def padded(n: int, itemsize: int) -> int:
 
 
 @functools.cache
-def tile(bits: int, rows: int, turned: bool = False, adds: bool = False) -> Any:
+def tile(
+    bits: int, rows: int, turned: bool = False, adds: bool = False, panels: int = 1
+) -> Any:
     """intrinsic(a, lda, b, c, ldc, k): C[rows, panel] = A[rows, k] @ B[k, panel].
 
-    Strides are in elements. turned: A is stored [k, rows]. adds: C is added to.
+    Strides are in elements. turned: A is stored [k, rows]. adds: C is added to. panels: as many at
+    once, which lie one after another.
     """
     from numba import types
     from numba.extending import intrinsic
@@ -41,7 +44,7 @@ def tile(bits: int, rows: int, turned: bool = False, adds: bool = False) -> Any:
     @intrinsic  # type: ignore[misc]
     def product(typingctx: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, k: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            _emit_tile(builder, args, bits, lanes, vectors, size, rows, turned, adds)
+            _emit_tile(builder, args, bits, lanes, vectors, size, rows, turned, adds, panels)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 6), codegen
@@ -59,6 +62,7 @@ def _emit_tile(
     rows: int,
     turned: bool,
     adds: bool,
+    panels: int,
 ) -> None:
     a, lda, b, c, ldc, k = args
     element = ir.FloatType() if bits == 32 else ir.DoubleType()
@@ -78,7 +82,9 @@ def _emit_tile(
     def at(p: Any, i: Any) -> Any:
         return builder.bitcast(builder.gep(p, [i]), vector.as_pointer())
 
-    every_tile = [(r, j) for r in range(rows) for j in range(vectors)]
+    every_tile = [(r, j) for r in range(rows) for j in range(panels * vectors)]
+    apart = builder.mul(k, const(vectors * lanes))
+    starts = [builder.gep(b, [builder.mul(apart, const(p))]) for p in range(panels)]
     zero = ir.Constant(vector, [0.0] * lanes)
     first = {
         (r, j): builder.load(at(out[r], const(j * lanes)), align=size) if adds else zero
@@ -93,14 +99,15 @@ def _emit_tile(
     sums = {key: builder.phi(vector) for key in every_tile}
     column = builder.mul(i, const(vectors * lanes))
     panel = [
-        builder.load(at(b, builder.add(column, const(j * lanes))), align=size)
+        builder.load(at(start, builder.add(column, const(j * lanes))), align=size)
+        for start in starts
         for j in range(vectors)
     ]
     step = builder.mul(i, lda) if turned else i
     new = {}
     for r in range(rows):
         every = splat(builder, builder.load(builder.gep(row[r], [step])), lanes)
-        for j in range(vectors):
+        for j in range(panels * vectors):
             new[r, j] = builder.call(fma, [every, panel[j], sums[r, j]])
     following = builder.add(i, const(1))
     i.add_incoming(following, loop)
@@ -129,28 +136,48 @@ def splat(builder: ir.IRBuilder, scalar: Any, lanes: int) -> Any:
 
 @functools.cache
 def product(bits: int) -> Any:
-    """njit function (a, lda, b, c, ldc, k, n, rows): all rows and panels of one product."""
+    """njit function (a, lda, b, c, ldc, k, n, rows): all rows and panels of one product.
+
+    Rows are shared out evenly among tall tiles; few rows take several panels at once.
+    """
     from numba import njit
 
-    size, step = bits // 8, target().rows
+    size, tallest = bits // 8, target().tallest
     width = panel_width(size)
-    full, four, two, one = (tile(bits, r) for r in (step, 4, 2, 1))
+    strip, low = _choice(bits, tallest, False), _choice(bits, min(4, tallest), True)
+    lowest = 4 if tallest > 4 else 2
+    groups = tuple(target().panels(max(1, r)) for r in range(lowest + 1))
 
     @njit(inline="never", error_model="numpy")  # type: ignore[misc]
     def run(a: int, lda: int, b: int, c: int, ldc: int, k: int, n: int, rows: int) -> None:
-        for p in range((n + width - 1) // width):
+        panels = (n + width - 1) // width
+        p = 0
+        if rows <= lowest:
+            group = groups[rows]
+            while p + group <= panels:
+                low(a, lda, b + size * p * k * width, c + size * p * width, ldc, k, rows)
+                p += group
+        count = (rows + tallest - 1) // tallest
+        height, more = rows // count, rows % count
+        while p < panels:
             panel, out = b + size * p * k * width, c + size * p * width
             i = 0
-            while i + step <= rows:
-                full(a + size * i * lda, lda, panel, out + size * i * ldc, ldc, k)
-                i += step
-            while i + 4 <= rows:
-                four(a + size * i * lda, lda, panel, out + size * i * ldc, ldc, k)
-                i += 4
-            if i + 2 <= rows:
-                two(a + size * i * lda, lda, panel, out + size * i * ldc, ldc, k)
-                i += 2
-            if i < rows:
-                one(a + size * i * lda, lda, panel, out + size * i * ldc, ldc, k)
+            for q in range(count):
+                h = height + (1 if q < more else 0)
+                strip(a + size * i * lda, lda, panel, out + size * i * ldc, ldc, k, h)
+                i += h
+            p += 1
 
     return run
+
+
+def _choice(bits: int, tallest: int, low: bool) -> Any:
+    """njit function (a, lda, b, c, ldc, k, rows) that runs the tile of 1 … tallest rows."""
+    from numba import njit
+
+    lines, scope = ["def choose(a, lda, b, c, ldc, k, rows):"], {}
+    for r in range(1, tallest + 1):
+        scope[f"tile_{r}"] = tile(bits, r, panels=target().panels(r) if low else 1)
+        lines.append(f"    {'el' * (r > 1)}if rows == {r}:\n        tile_{r}(a, lda, b, c, ldc, k)")
+    exec(compile("\n".join(lines), "<tiles>", "exec"), scope)
+    return njit(error_model="numpy")(scope["choose"])
