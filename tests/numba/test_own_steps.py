@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tinygrad_rnn_numba import loops
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.backend import get_backend, optimize
+from tinygrad_rnn.lower import Unsupported
 
 from .compare import distance
 
@@ -94,6 +96,48 @@ def test_values_and_gradients(step, rng):
     numpy, numba = outputs(step, single, "numpy"), outputs(step, single, "numba")
     for a, c, b in zip(numba, numpy, outputs(step, [a.astype("f8") for a in single], "numpy")):
         assert a.dtype == c.dtype and distance(a, b) <= 4 * distance(c, b) + 2e-6
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """The reasons for which loops were left to NumPy."""
+    reasons = []
+
+    def noting(node, lower=loops.lower):
+        try:
+            return lower(node)
+        except Unsupported as reason:
+            reasons.append(str(reason))
+            raise
+
+    monkeypatch.setattr(loops, "lower", noting)
+    return reasons
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("step", [leaky, attention_over_units, multiplicative])
+def test_first_derivatives_are_compiled(step, dtype, rng, refused):
+    outputs(step, operands(rng, dtype), "numba", second=False)
+    assert not refused
+
+
+@pytest.mark.parametrize("shape", [(H,), (1, H), (), (1,), (1, 1), (B, 1), (B, H)], ids=str)
+def test_shared_parameters_of_every_shape(shape, rng, refused):
+    """Through a function inside the step: their gradients are summed after the loop."""
+    found = []
+    h, x, b = (rng.normal(size=s) for s in ((B, H), (T, B, H), shape))
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            leaves = [tg.tensor(np.asarray(a)) for a in (h, x, b)]
+            for t in leaves:
+                t.requires_grad = True
+            w = leaves[2]
+            step = lambda h, x, w=w: (tg.tanh(h * tg.sigmoid(w) + x + tg.exp(w)), h)  # noqa: E731
+            c, y = tg.scan(step, *leaves[:2])
+            ((c * c).sum() + (y * y).sum()).backward()
+            found.append([t.grad.numpy() for t in leaves])
+    assert all(distance(a, b) <= 1e-12 for a, b in zip(*found, strict=True))
+    assert not refused
 
 
 def report(step, arrays):

@@ -276,7 +276,7 @@ def _neg(s: Split, node: Node) -> Thunk | None:
 
 
 def _scale(s: Split, node: Node) -> Thunk | None:
-    """v * w with one factor the same at every step."""
+    """v * w with one factor the same at every step; a total of zero stops it as each v does."""
     for k in (0, 1) if node.op.name == "mul" else (0,):
         v, w = node.inputs[k], node.inputs[1 - k]
         if s.classes.mask[w] == 0 and v.type is node.output.type:
@@ -356,7 +356,8 @@ def _scattered(s: Split, node: Node) -> Thunk | None:
 
 
 TOTALS: dict[str, Callable[[Split, Node], Thunk | None]] = {
-    "add": _add, "neg": _neg, "mul": _scale, "div": _scale, "zdiv": _scale, "contract": _contract,
+    "add": _add, "neg": _neg, "mul": _scale, "div": _scale, "zdiv": _scale, "zmul": _scale,
+    "contract": _contract,
     "sum": _summed, "scatter_add": _scattered, "reshape": _moved, "transpose": _moved,
     "slice": _moved, "pad": _moved, "flip": _moved, "broadcast_to": _moved, "alias": _moved,
     "concat": _concat,
