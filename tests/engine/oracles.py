@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import zlib
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,10 @@ PASSES = {
 }
 
 
-def _importable(module: str) -> bool:
-    spec = importlib.util.find_spec(module)
-    return spec is not None and spec.origin is not None
+def _usable(entry: EntryPoint) -> bool:
+    """Whether a backend is importable and finds its device (CuPy may be installed without a GPU)."""
+    spec = importlib.util.find_spec(entry.module)
+    return spec is not None and spec.origin is not None and entry.load().missing() is None
 
 
 #: Every registered backend that can be used here.
@@ -41,7 +42,7 @@ BACKENDS = [
     info.name
     for info in tg.list_backends()
     if info.missing is None
-    and all(_importable(e.module) for e in entry_points(group=GROUP, name=info.name))
+    and all(_usable(entry) for entry in entry_points(group=GROUP, name=info.name))
 ]
 
 
