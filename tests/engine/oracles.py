@@ -32,7 +32,7 @@ PASSES = {
 
 
 def _usable(entry: EntryPoint) -> bool:
-    """Whether a backend is importable and finds its device (CuPy may be installed without a GPU)."""
+    """Whether a backend is importable and finds its device (CuPy comes without a GPU)."""
     spec = importlib.util.find_spec(entry.module)
     return spec is not None and spec.origin is not None and entry.load().missing() is None
 
