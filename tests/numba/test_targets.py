@@ -12,7 +12,7 @@ import pytest
 SCRIPT = """
 import sys
 from tinygrad_rnn_numba import target
-wanted = target.Target("another", int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+wanted = target.Target("another", *map(int, sys.argv[1:5]))
 target.target = lambda: wanted
 
 import numpy as np
@@ -27,14 +27,14 @@ for B, H in ((1, 1), (3, 5), (17, 33)):
 """
 
 
-@pytest.mark.parametrize("bytes,rows,vectors", [(32, 4, 3), (16, 8, 3)])
-def test_other_widths(bytes, rows, vectors):
+@pytest.mark.parametrize("bytes,rows,vectors,registers", [(32, 4, 3, 12), (16, 8, 3, 27)])
+def test_other_widths(bytes, rows, vectors, registers):
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join(
             [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         ),
         "TINYGRAD_RNN_CACHE_DIR": "off",
     }
-    command = [sys.executable, "-c", SCRIPT, *map(str, (bytes, rows, vectors))]
+    command = [sys.executable, "-c", SCRIPT, *map(str, (bytes, rows, vectors, registers))]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
