@@ -46,7 +46,8 @@ def _surroundings() -> str:
     source = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         source.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    versions = [f"{name} {version(name)}" for name in ("numba", "llvmlite", "tinygrad_rnn")]
+    # this project's version is in its source, which may lie there without being installed
+    versions = [f"{name} {version(name)}" for name in ("numba", "llvmlite")]
     return "\n".join([*versions, sys.version, sys.platform, fingerprint(), source.hexdigest()])
 
 
