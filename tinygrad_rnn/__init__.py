@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import passes as passes
 from . import random
 from .backend import Backend, get_backend, list_backends, use_backend
+from .backend import before_first as _before_first
 from .call import checkpoint, custom_vjp
 from .derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .errors import (
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Loaded when first used, so that importing the engine stays quick.
+_before_first.append(lambda: importlib.import_module(".passes", __name__))
 _LAZY = {
     "data": "data", "nn": "nn", "optim": "optim", "load_checkpoint": "storage",
     "load_tensors": "storage", "save_checkpoint": "storage", "save_tensors": "storage",

@@ -34,6 +34,8 @@ Program = Callable[..., Sequence[Buffer]]
 
 #: Passes that every graph runs through before a backend compiles it; `passes` fills it.
 pipeline: list[Callable[[Graph], Graph]] = []
+#: Called before the first graph is optimised: what fills `pipeline` is loaded only then.
+before_first: list[Callable[[], object]] = []
 #: Names of all primitives; `primitive` fills it. Kernels for other names are rejected.
 primitives: dict[str, Any] = {}
 
@@ -128,6 +130,8 @@ def optimize(graph: Graph) -> Graph:
     """`graph` after all passes; the result is remembered by structure."""
 
     def run() -> Graph:
+        while before_first:
+            before_first.pop()()
         out = graph
         for rewrite in pipeline:
             out = rewrite(out)

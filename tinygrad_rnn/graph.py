@@ -7,7 +7,6 @@ Knows nothing of tensors, derivatives or backends; of a primitive it uses the na
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -119,6 +118,8 @@ class Graph:
     def digest(self) -> str:
         """A hash of the structure: equal for graphs that differ only in variables' identities."""
         if self._digest is None:
+            import hashlib  # slow to import, and not needed by eager programs
+
             number = {v: i for i, v in enumerate(self.inputs)}
             parts = [",".join(str(v.type) for v in self.inputs)]
             for node in self.nodes:
