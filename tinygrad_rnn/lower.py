@@ -36,7 +36,9 @@ COSTLY = frozenset(
 
 
 #: Operations whose result the level after the one that makes it reads from memory.
-BARRIERS = ("sum", "max", "concat")
+BARRIERS = ("sum", "max", "concat", "pad")
+#: Operations that put a matrix together from pieces.
+JOINS = ("concat", "pad")
 
 
 class Unsupported(Exception):
@@ -123,11 +125,6 @@ def lower(node: Node) -> LoopProgram:
     return _Lowering(node).run()
 
 
-def width(v: Var, form: Form) -> int:
-    """The number of columns of a matrix or vector."""
-    return v.type.shape[-1] if form in ("mat", "vec") else 1
-
-
 def _with_copies(body: Graph, n_const: int, n_carry: int) -> Graph:
     """Outputs that need memory of their own get it.
 
@@ -164,6 +161,7 @@ class _Lowering:
         self.producer = {v: n for n in self.body.nodes for v in n.outputs}
         self.form: dict[Var, Form] = {}
         self.level: dict[Var, int] = {}
+        self.products: list[Product] = []
         self.rows = self._rows()
 
     def run(self) -> LoopProgram:
@@ -254,7 +252,7 @@ class _Lowering:
             self.level[out] += 1
             return
         self.form[out] = getattr(self, f"_form_of_{name}", self._form_of_elementwise)(n, forms)
-        if name == "concat":  # written piece by piece, read as a whole by the next level
+        if name in JOINS:  # written piece by piece, read as a whole by the next level
             self.level[out] += 1
 
     def _form_of_elementwise(self, n: Node, forms: list[Form]) -> Form:
@@ -280,17 +278,15 @@ class _Lowering:
 
     def _form_of_concat(self, n: Node, forms: list[Form]) -> Form:
         if n.attrs["axis"] != 1 or any(f != "mat" for f in forms):
-            full_zero = all(
-                f == "mat" or self.producer.get(v) is not None for f, v in zip(forms, n.inputs)
-            )
-            if not full_zero or n.attrs["axis"] != 1:
-                given = ", ".join(str(v.type) for v in n.inputs)
-                raise Unsupported(f"concat of {given} along axis {n.attrs['axis']}")
-            raise Unsupported("concat of operands that are not matrices of rows")
+            given = ", ".join(str(v.type) for v in n.inputs)
+            raise Unsupported(f"concat of {given} along axis {n.attrs['axis']}")
         return "mat"
 
     def _form_of_pad(self, n: Node, forms: list[Form]) -> Form:
-        raise Unsupported("pad inside the loop")
+        low, high, between = (n.attrs[k] for k in ("low", "high", "interior"))
+        if forms != ["mat"] or low[0] or high[0] or any(between):
+            raise Unsupported(f"pad of {n.inputs[0].type} by {low}, {high}, {between}")
+        return "mat"
 
     def _form_of_reshape(self, n: Node, forms: list[Form]) -> Form:
         (source, out), f = (n.inputs[0].type, n.outputs[0].type), forms[0]
@@ -331,8 +327,7 @@ class _Lowering:
         made = self.producer.get(x)
         self.level[o] = self.level[x] + (made is None or made.op.name not in BARRIERS)
         turned = b.index(k[0]) == 1
-        self.products = [*getattr(self, "products", []),
-                         Product(o, x, y, turned, x.type.shape[1], o.type.shape[1])]  # fmt: skip
+        self.products.append(Product(o, x, y, turned, x.type.shape[1], o.type.shape[1]))
 
     def _is_moving(self, v: Var) -> bool:
         return self.form.get(v) == "mat" and (v not in self.consts)
@@ -340,14 +335,13 @@ class _Lowering:
     # --- levels ------------------------------------------------------------------------------
 
     def _levels(self) -> list[Level]:
-        products: list[Product] = getattr(self, "products", [])
         kept: dict[Var, str] = {}
         for v in self.ys:
             if v not in self.carry_in:
                 kept[v] = "stack"
         for v in self.carry_out:
             kept.setdefault(v, "carry")
-        for p in products:
+        for p in self.products:
             kept.setdefault(p.out, "product")
             if p.moving in self.producer:
                 kept.setdefault(p.moving, "scratch")
@@ -358,20 +352,20 @@ class _Lowering:
         self.kept = kept
         count = 1 + max([self.level.get(v, 0) for v in kept], default=0)
         levels = [Level() for _ in range(count)]
-        for p in products:
+        for p in self.products:
             levels[self.level[p.out]].products.append(p)
         for n in self.body.nodes:
             o = n.outputs[0]
             if n.op.name in ("sum", "max"):
                 source = n.inputs[0]
                 levels[self.level[o] - 1].add(Reduce(o, n.op.name, source, source.type.shape[1]))
-        made = {p.out for p in products}
+        made = {p.out for p in self.products}
         reduced = {n.outputs[0] for n in self.body.nodes if n.op.name in ("sum", "max")}
         for v, kind in kept.items():
             if v in made or (v in reduced and kind == "scratch"):
                 continue
             node = self.producer.get(v)
-            joined = node is not None and node.op.name == "concat"
+            joined = node is not None and node.op.name in JOINS
             level = levels[self.level.get(v, 0) - joined]
             f = self.form[v]
             if f == "mat":
@@ -403,8 +397,15 @@ class _Lowering:
         if n is not None and n.op.name == "concat":
             at = 0
             for part in n.inputs:
-                yield at, part.type.shape[1]
+                if part.type.shape[1]:
+                    yield at, part.type.shape[1]
                 at += part.type.shape[1]
+            return
+        if n is not None and n.op.name == "pad":
+            low, inside = n.attrs["low"][1], n.inputs[0].type.shape[1]
+            for start, w in ((0, low), (low, inside), (low + inside, total - low - inside)):
+                if w:
+                    yield start, w
             return
         cuts = set()
         for m in self.body.nodes:

@@ -297,6 +297,11 @@ class LevelEmitter:
                 if at <= start < at + part.type.shape[1]:
                     return self.mat(part, start - at)
                 at += part.type.shape[1]
+        if name == "pad":
+            low, part = node.attrs["low"][1], node.inputs[0]
+            if low <= start < low + part.type.shape[1]:
+                return self.mat(part, start - low)
+            return splat(self.row, self._literal(v, node.attrs["value"]), self.lanes)
         if name in ("reshape", "broadcast_to", "alias"):
             return self.mat(node.inputs[0], start)
         args = [self.mat(u, start) for u in node.inputs]

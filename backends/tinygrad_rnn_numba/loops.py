@@ -74,15 +74,12 @@ class Loop:
                 body.append(f"y{i} = {self.number('base', v)} + {at} * {self.number('step', v)}")
             else:
                 address[v] = self.number("base", v)
-        used: list[str] = []
         for k, level in enumerate(self.program.levels):
             for p in level.products:
                 body.append(self._product(p, address))
             if level.loops or level.columns:
                 names = ", ".join(self._symbol(key, address) for key in self.symbols[k].names)
                 body.append(f"level_{k}(({names},))")
-                used.append(f"level_{k}")
-        head = [f"q{i} = load(numbers, {i})" for i in range(len(self.numbers))]
         rows = self.number("rows"), self.number("blocks"), self.number("T"), self.number("way")
         head = [f"q{i} = load(numbers, {i})" for i in range(len(self.numbers))]
         lines = [
