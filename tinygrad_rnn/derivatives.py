@@ -205,9 +205,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
         pulled = [left.get(id(t._value)) for t in record.leaves]
         own = {id(d._value) for d in dummies}
         seeds = [
-            (p._value, v)
-            for p, v in zip(pulled, directions)
-            if p is not None and p._value.tracked
+            (p._value, v) for p, v in zip(pulled, directions) if p is not None and p._value.tracked
         ]
         found = tape([v for v, _ in seeds], own)
         back = pull(found, seeds, own, False)

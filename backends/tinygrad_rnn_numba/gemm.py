@@ -20,9 +20,9 @@ from .tiles import panel_width, tile
 #: Rows of A that stay in the cache while all panels of a thread pass; steps of k packed at once.
 ROWS, DEPTH = 128, 384
 #: Below this many multiplications a call of NumPy's costs less than ours.
-SMALLEST = 1 << 15
+SMALLEST = 1 << 18
 #: From this many panels per thread on, packing a turned A pays.
-PACKED = 12
+PACKED = 4
 
 
 @functools.cache
@@ -48,8 +48,13 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
         b, sk, sn = load(numbers, 5), load(numbers, 6), load(numbers, 7)
         c, work, blocks = load(numbers, 8), load(numbers, 9), load(numbers, 10)
         panels = (N + width - 1) // width
-        share = (panels + blocks - 1) // blocks
-        p0, p1 = block * share, min(panels, block * share + share)
+        share, p0, p1, i0, i1 = panels, 0, panels, 0, M
+        if load(numbers, 11) == 0:
+            share = (panels + blocks - 1) // blocks
+            p0, p1 = block * share, min(panels, block * share + share)
+        else:
+            part = (M + step * blocks - 1) // (step * blocks) * step
+            i0, i1 = block * part, min(M, block * part + part)
         mine = work + block * size * (share * DEPTH * width + ROWS * width + packs * ROWS * DEPTH)
         edge = mine + size * share * DEPTH * width
         packed = edge + size * ROWS * width
@@ -59,8 +64,8 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
                 columns = min(width, N - p * width)
                 copy(b + size * (k0 * sk + p * width * sn), sk, sn, depth, columns,
                      mine + size * (p - p0) * DEPTH * width)  # fmt: skip
-            for i in range(0, M, ROWS):
-                rows = min(ROWS, M - i)
+            for i in range(i0, i1, ROWS):
+                rows = min(ROWS, i1 - i)
                 if packs:
                     gather(a + size * (i + k0 * lda), lda, depth, rows, packed)
                     left, ld = packed, step
@@ -153,8 +158,8 @@ def _copier(bits: int) -> Any:
     from . import intrinsics
 
     put, get = intrinsics.put(bits), intrinsics.get(bits)
-    size, width = bits // 8, panel_width(bits // 8)
-    row = intrinsics.move(bits, width)
+    size, width, lanes = bits // 8, panel_width(bits // 8), target().lanes(bits // 8)
+    row, turn = intrinsics.move(bits, width), intrinsics.transpose(bits, lanes)
 
     @njit(error_model="numpy")  # type: ignore[misc]
     def copy(b: int, sk: int, sn: int, depth: int, columns: int, out: int) -> None:
@@ -162,13 +167,59 @@ def _copier(bits: int) -> Any:
             for k in range(depth):
                 row(b + size * k * sk, out + size * k * width)
             return
+        whole_k = whole_j = 0
+        if sk == 1:
+            whole_k, whole_j = depth - depth % lanes, columns - columns % lanes
+            for j in range(0, whole_j, lanes):
+                for k in range(0, whole_k, lanes):
+                    turn(b + size * (k + j * sn), sn, out + size * (k * width + j), width)
         for k in range(depth):
-            for j in range(columns):
+            first = whole_j if k < whole_k else 0
+            for j in range(first, columns):
                 put(out + size * (k * width + j), get(b + size * (k * sk + j * sn)))
             for j in range(columns, width):
                 put(out + size * (k * width + j), 0.0)
 
     return copy
+
+
+@functools.cache
+def _pack_function(bits: int) -> int:
+    return runtime.compiled(f"pack {bits}", lambda: _packing(bits))
+
+
+def _packing(bits: int) -> Callable[[int, int], None]:
+    """All panels of B; numbers: K, N, b, stride of k, stride of n, out, blocks."""
+    from . import intrinsics
+
+    size, width = bits // 8, panel_width(bits // 8)
+    copy, load = _copier(bits), intrinsics.load
+
+    def pack(numbers: int, block: int) -> None:
+        K, N, b = load(numbers, 0), load(numbers, 1), load(numbers, 2)
+        sk, sn, out = load(numbers, 3), load(numbers, 4), load(numbers, 5)
+        panels = (N + width - 1) // width
+        for p in range(block, panels, load(numbers, 6)):
+            columns = min(width, N - p * width)
+            copy(b + size * p * width * sn, sk, sn, K, columns, out + size * p * K * width)
+
+    return pack
+
+
+def pack(b: Any) -> Any:
+    """B[K, N] as panels [panels, K, width], the last one padded with zeros."""
+    (K, N), size = b.shape, b.dtype.itemsize
+    width = panel_width(size)
+    panels = -(-N // width)
+    out = pool.empty((panels, K, width), b.dtype)
+    blocks = max(1, min(runtime.threads(), panels // 4))
+    numbers = np.array(
+        [K, N, runtime.address(b), b.strides[0] // size, b.strides[1] // size,
+         runtime.address(out), blocks],
+        np.int64,
+    )  # fmt: skip
+    runtime.drive(_pack_function(8 * size), numbers, blocks)
+    return out
 
 
 @functools.cache
@@ -219,8 +270,10 @@ def matmul(left: Any, right: Any, out: Any) -> bool:
         return False
     width = panel_width(size)
     panels = -(-N // width)
-    blocks = max(1, min(runtime.threads(), panels))
-    share = -(-panels // blocks)
+    # a turned A is packed by every thread that reads it: share out its rows then, if they are more
+    by_rows = int(turned and M > N)
+    blocks = max(1, min(runtime.threads(), M // target().rows if by_rows else panels))
+    share = panels if by_rows else -(-panels // blocks)
     packed = turned and share >= PACKED
     work = pool.empty(
         (blocks * (share * DEPTH * width + ROWS * (width + packed * DEPTH)),), left.dtype
@@ -228,7 +281,7 @@ def matmul(left: Any, right: Any, out: Any) -> bool:
     numbers = np.array(
         [M, K, N, runtime.address(left), lda // size, runtime.address(right),
          right.strides[0] // size, right.strides[1] // size,
-         runtime.address(out), runtime.address(work), blocks],
+         runtime.address(out), runtime.address(work), blocks, by_rows],
         np.int64,
     )  # fmt: skip
     runtime.drive(_function(8 * size, turned, packed), numbers, blocks)

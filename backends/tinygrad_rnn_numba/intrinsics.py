@@ -94,3 +94,40 @@ def multiply_add(bits: int, n: int) -> Any:
         return types.void(types.intp, types.intp, types.intp), codegen
 
     return run
+
+
+def transpose(bits: int, n: int) -> Any:
+    """intrinsic(source, apart, target, stride): n x n floats turned over.
+
+    Column i of the source lies at source + i * apart and is written across the rows of the target,
+    which are `stride` apart (all in floats). n is a power of two.
+    """
+    element = _float(bits)[1]
+    kind, size = ir.VectorType(element, n), bits // 8
+
+    @intrinsic  # type: ignore[misc]
+    def run(typingctx: Any, source: Any, apart: Any, target: Any, stride: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            source, apart, target, stride = args
+
+            def at(base: Any, step: Any, i: int) -> Any:
+                offset = builder.mul(step, ir.Constant(I64, i * size))
+                return builder.inttoptr(builder.add(base, offset), kind.as_pointer())
+
+            rows = [builder.load(at(source, apart, i), align=size) for i in range(n)]
+            index = ir.VectorType(ir.IntType(32), n)
+            low = ir.Constant(index, [i // 2 + n * (i % 2) for i in range(n)])
+            high = ir.Constant(index, [n // 2 + i // 2 + n * (i % 2) for i in range(n)])
+            # interleaving the two halves log2(n) times turns the matrix over
+            for _ in range(n.bit_length() - 1):
+                pairs = [(rows[i], rows[i + n // 2]) for i in range(n // 2)]
+                rows = [
+                    builder.shuffle_vector(a, b, part) for a, b in pairs for part in (low, high)
+                ]
+            for i, row in enumerate(rows):
+                builder.store(row, at(target, stride, i), align=size)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 4), codegen
+
+    return run

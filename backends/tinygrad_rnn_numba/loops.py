@@ -17,9 +17,9 @@ from tinygrad_rnn_numpy import pool
 from tinygrad_rnn.graph import Node, Var
 from tinygrad_rnn.lower import LoopProgram, Product, lower
 
-from . import levels, runtime
+from . import gemm, levels, runtime
 from .target import target
-from .tiles import padded, panel_width, product
+from .tiles import padded, product
 
 
 class Loop:
@@ -157,7 +157,9 @@ class Loop:
         before_stacks = {
             before: self._shift(before, after, arrays) for before, after in p.shifted.items()
         }
-        packed = [self._pack(q, inputs[q.fixed]) for q in self.products]
+        packed = [
+            gemm.pack(inputs[q.fixed].T if q.turned else inputs[q.fixed]) for q in self.products
+        ]
         blocks = self._blocks()
         numbers = np.array(
             [self._value(key, arrays, packed, blocks) for key in self.numbers], np.int64
@@ -193,20 +195,6 @@ class Loop:
     @functools.cached_property
     def _stacked(self) -> set[Var]:
         return set(self.program.ys)
-
-    def _pack(self, p: Product, weights: Any) -> Any:
-        size = weights.dtype.itemsize
-        w = panel_width(size)
-        panels = padded(p.n, size) // w
-        b = weights.T if p.turned else weights
-        out = pool.empty((panels, p.k, w), weights.dtype)
-        full = p.n // w
-        if full:
-            out[:full] = b[:, : full * w].reshape(p.k, full, w).transpose(1, 0, 2)
-        if p.n % w:
-            out[full, :, : p.n % w] = b[:, full * w :]
-            out[full, :, p.n % w :] = 0
-        return out
 
     def _blocks(self) -> int:
         """Threads times one, as long as every block has the rows of a tile."""

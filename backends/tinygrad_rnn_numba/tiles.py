@@ -28,9 +28,7 @@ def padded(n: int, itemsize: int) -> int:
 
 
 @functools.cache
-def tile(
-    bits: int, rows: int, turned: bool = False, adds: bool = False, panels: int = 1
-) -> Any:
+def tile(bits: int, rows: int, turned: bool = False, adds: bool = False, panels: int = 1) -> Any:
     """intrinsic(a, lda, b, c, ldc, k): C[rows, panel] = A[rows, k] @ B[k, panel].
 
     Strides are in elements. turned: A is stored [k, rows]. adds: C is added to. panels: as many at
