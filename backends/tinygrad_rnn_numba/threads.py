@@ -19,7 +19,7 @@ from typing import Any
 from . import objects
 
 #: Looks at a semaphore (some 30 ns each) before a thread goes to sleep.
-SPIN = 1500
+SPIN = 8000
 
 # State: words 0-3 are the function, its argument, the number of blocks and the next block; the
 # semaphores "start" and "done" lie at bytes 64 and 128. A helper takes one token of "start" per

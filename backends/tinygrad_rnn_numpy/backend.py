@@ -27,7 +27,9 @@ class NumpyBackend(Backend):
     kernels: Mapping[str, Callable[..., Any]] = _KERNELS
 
     def put(self, host: np.ndarray) -> np.ndarray:
-        return np.array(host, order="C")
+        out = pool.empty(host.shape, host.dtype)
+        out[...] = host
+        return out
 
     def get(self, buffer: Any) -> np.ndarray:
         return np.asarray(buffer)
