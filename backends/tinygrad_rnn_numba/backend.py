@@ -14,6 +14,7 @@ from tinygrad_rnn_numpy import NumpyBackend, kernels, pool
 from tinygrad_rnn.extend import Graph, Node, Program
 from tinygrad_rnn.lower import Unsupported, lower
 
+from .bias import Biased, fuse_bias
 from .shift import share_stacks
 
 
@@ -31,6 +32,24 @@ class _Products:
         if out is None or not out.flags.c_contiguous:
             out = pool.empty((left.shape[0], right.shape[1]), left.dtype)
         return out if gemm.matmul(left, right, out) else np.matmul(left, right, out)
+
+
+class _Biased:
+    """The same, and a vector added to every row."""
+
+    float16, float32 = np.float16, np.float32
+
+    def __init__(self, bias: Any):
+        self.bias = np.ascontiguousarray(bias)
+
+    def matmul(self, left: Any, right: Any) -> Any:
+        from . import gemm
+
+        out = pool.empty((left.shape[0], right.shape[1]), left.dtype)
+        if not gemm.matmul(left, right, out, self.bias):
+            np.matmul(left, right, out)
+            out += self.bias
+        return out
 
 
 class NumbaBackend(NumpyBackend):
@@ -53,6 +72,9 @@ class NumbaBackend(NumpyBackend):
             if _column_dots(node):
                 return _dots
             return functools.partial(kernels.plan(a, b, out), _Products)
+        if node.op.name == Biased.name:
+            run = kernels.plan(*(node.attrs[k] for k in ("a", "b", "out")))
+            return lambda x, y, b: run(_Biased(b), x, y)
         if node.op.name != "scan":
             return super().specialize(node)
         from .loops import Loop
@@ -63,7 +85,7 @@ class NumbaBackend(NumpyBackend):
             return None
 
     def compile(self, graph: Graph) -> Program:
-        return super().compile(share_stacks(graph))
+        return super().compile(fuse_bias(share_stacks(graph)))
 
     def report(self, graph: Graph) -> list[tuple[str, str]]:
         rows = []

@@ -40,6 +40,7 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
     size, step, width = bits // 8, target().rows, panel_width(bits // 8)
     first, later = (_strip(bits, turned, packed_a, adds) for adds in (False, True))
     copy, merge, gather, load = _copier(bits), _merger(bits), _gatherer(bits), intrinsics.load
+    fill = _filler(bits)
     packs, across = int(packed_a), int(turned)
 
     def product(numbers: int, block: int) -> None:
@@ -47,6 +48,7 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
         a, lda = load(numbers, 3), load(numbers, 4)
         b, sk, sn = load(numbers, 5), load(numbers, 6), load(numbers, 7)
         c, work, blocks = load(numbers, 8), load(numbers, 9), load(numbers, 10)
+        bias = load(numbers, 12)
         panels = (N + width - 1) // width
         share, p0, p1, i0, i1 = panels, 0, panels, 0, M
         if load(numbers, 11) == 0:
@@ -73,17 +75,20 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
                     left, ld = a + size * (i + k0 * lda), lda
                 else:
                     left, ld = a + size * (i * lda + k0), lda
+                adds = 1 if k0 > 0 or bias != 0 else 0
+                if k0 == 0 and bias != 0:
+                    fill(bias, c + size * i * N, N, rows, p0, p1)
                 for p in range(p0, p1):
                     panel = mine + size * (p - p0) * DEPTH * width
                     out = c + size * (i * N + p * width)
                     if (p + 1) * width <= N:
-                        if k0 == 0:
+                        if adds == 0:
                             first(left, ld, panel, out, N, depth, rows)
                         else:
                             later(left, ld, panel, out, N, depth, rows)
                     else:
                         first(left, ld, panel, edge, width, depth, rows)
-                        merge(edge, out, N, rows, N - p * width, k0)
+                        merge(edge, out, N, rows, N - p * width, adds)
 
     return product
 
@@ -184,6 +189,31 @@ def _copier(bits: int) -> Any:
 
 
 @functools.cache
+def _filler(bits: int) -> Any:
+    """Write a vector into panels p0 … p1 of rows of C."""
+    from numba import njit
+
+    from . import intrinsics
+
+    put, get = intrinsics.put(bits), intrinsics.get(bits)
+    size, width = bits // 8, panel_width(bits // 8)
+    row = intrinsics.move(bits, width)
+
+    @njit(error_model="numpy")  # type: ignore[misc]
+    def fill(vector: int, c: int, n: int, rows: int, p0: int, p1: int) -> None:
+        for i in range(rows):
+            for p in range(p0, p1):
+                source, out = vector + size * p * width, c + size * (i * n + p * width)
+                if (p + 1) * width <= n:
+                    row(source, out)
+                else:
+                    for j in range(n - p * width):
+                        put(out + size * j, get(source + size * j))
+
+    return fill
+
+
+@functools.cache
 def _pack_function(bits: int) -> int:
     return runtime.compiled(f"pack {bits}", lambda: _packing(bits))
 
@@ -249,8 +279,8 @@ def suits(M: int, K: int, N: int, dtype: Any) -> bool:
     return M * N * K >= SMALLEST and np.dtype(dtype) in (np.float32, np.float64)
 
 
-def matmul(left: Any, right: Any, out: Any) -> bool:
-    """out = left @ right for matrices, if this is a product for us; else nothing and False."""
+def matmul(left: Any, right: Any, out: Any, bias: Any = None) -> bool:
+    """out = left @ right (+ bias) for matrices, if this is a product for us; else False."""
     (M, K), N = left.shape, right.shape[1]
     if not suits(M, K, N, left.dtype):
         return False
@@ -281,7 +311,8 @@ def matmul(left: Any, right: Any, out: Any) -> bool:
     numbers = np.array(
         [M, K, N, runtime.address(left), lda // size, runtime.address(right),
          right.strides[0] // size, right.strides[1] // size,
-         runtime.address(out), runtime.address(work), blocks, by_rows],
+         runtime.address(out), runtime.address(work), blocks, by_rows,
+         0 if bias is None else runtime.address(bias)],
         np.int64,
     )  # fmt: skip
     runtime.drive(_function(8 * size, turned, packed), numbers, blocks)
