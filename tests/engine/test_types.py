@@ -150,3 +150,10 @@ def test_every_public_name_exists_and_is_documented():
         n for n in dir(tg.Tensor) if not n.startswith("_") and callable(getattr(tg.Tensor, n))
     ]
     assert not [n for n in methods if not getattr(tg.Tensor, n).__doc__]
+
+
+def test_none_is_no_operand_of_a_comparison():
+    x = tg.tensor([1.0, 2.0])
+    assert (x == None) is False and (x != None) is True  # noqa: E711
+    with pytest.raises(TypeError):
+        x < None  # noqa: B015

@@ -211,6 +211,9 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where the condition holds, else b; the other influences neither value nor gradient.
 
+    A product with an infinite factor inside the choice not taken (x * log(x) at 0) still makes
+    0 * inf = NaN on the way back: choose its operands first.
+
     >>> from tinygrad_rnn import tensor
     >>> where(tensor([True, False]), 1.0, tensor([5.0, 6.0])).tolist()
     [1.0, 6.0]

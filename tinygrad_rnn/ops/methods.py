@@ -51,6 +51,11 @@ def _reflected_operator(op: type[Primitive], general: Binary) -> Binary:
     return method
 
 
+def _comparison(op: Binary) -> Callable[[Any, Any], Any]:
+    """The operator; with None Python itself decides (`x == None` is False)."""
+    return lambda self, other: NotImplemented if other is None else op(self, other)
+
+
 def _plain(op: Binary) -> Binary:
     return lambda self, other: op(self, other)
 
@@ -89,7 +94,7 @@ for _name, _general in {
     "lt": c.less, "le": c.less_equal, "gt": c.greater, "ge": c.greater_equal, "eq": c.equal,
     "ne": c.not_equal,
 }.items():  # fmt: skip
-    setattr(Tensor, f"__{_name}__", _plain(_general))
+    setattr(Tensor, f"__{_name}__", _comparison(_general))
 for _name, _function in {
     "neg": f.negative, "pos": f.positive, "abs": f.abs, "invert": c.bitwise_invert,
     "getitem": indexing.getitem, "setitem": indexing.setitem,
