@@ -11,8 +11,6 @@ from tinygrad_rnn_numpy import kernels
 
 from tinygrad_rnn.graph import Graph, Node, Var
 
-from . import gemm
-
 
 class Biased:
     """contract(x, y) + b along the last axis of the result."""
@@ -55,6 +53,8 @@ def _fused(
 
 def _columns_last(product: Node) -> bool:
     """Whether the last axis of the result is all that one operand gives to it."""
+    from . import gemm  # with the backend's first program, not with its import
+
     a, b, out = (product.attrs[k] for k in ("a", "b", "out"))
     if any(i in a and i in b for i in out) or not kernels.plan(a, b, out).in_order:  # type: ignore[attr-defined]
         return False
