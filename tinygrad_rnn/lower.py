@@ -28,6 +28,11 @@ ELEMENTWISE = frozenset(
 )
 #: What else may stand in a fused loop.
 MOVING = ("slice", "concat", "reshape", "broadcast_to", "sum", "max", "pad")
+#: Of these, the ones that code is made for when the operands are integers or booleans.
+EXACT = frozenset(
+    "neg add sub mul maximum minimum equal less less_equal and or xor invert where cast "
+    "alias".split()
+)
 #: Worth keeping when several loops read the result.
 COSTLY = frozenset(
     "exp expm1 log log1p sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid "
@@ -243,6 +248,9 @@ class _Lowering:
             return
         if name not in ELEMENTWISE and name not in MOVING:
             raise Unsupported(f"'{name}' inside the loop")
+        exact = n.inputs and not n.inputs[-1].type.dtype.is_float
+        if exact and name not in EXACT and (name in ELEMENTWISE or name in ("sum", "max")):
+            raise Unsupported(f"'{name}' of {n.inputs[-1].type} inside the loop")
         forms = [self._of(v) for v in n.inputs]
         self.level[out] = max([self.level[v] for v in n.inputs], default=0)
         if name in ("sum", "max"):

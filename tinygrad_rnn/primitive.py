@@ -57,8 +57,6 @@ class Primitive:
     vjp: ClassVar[tuple[Rule | None, ...] | None] = None
     samples: ClassVar[tuple[Sample, ...]] = ()
     _types: ClassVar[dict[Any, Any]]
-    #: Whether a zero-argument application reads the clock of nothing: nullary ops name a backend.
-    nullary: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str | None = None) -> None:
         if name is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,6 +136,3 @@ class CumSum(Primitive, name="cumsum"):
     @classmethod
     def batch(cls, size: int, args: Operands, batched: Flags, *, axis: int, reverse: bool) -> Any:
         return bind(cls, args[0], axis=axis + 1, reverse=reverse)
-
-
-Reducer = Callable[..., Tensor]
