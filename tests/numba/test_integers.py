@@ -1,4 +1,4 @@
-"""Integers inside a step: compiled where there is code for them, named and run by NumPy elsewhere."""
+"""Integers inside a step: compiled where there is code for them, else named and run by NumPy."""
 
 from __future__ import annotations
 
