@@ -40,7 +40,7 @@ FLOORS = [
     {"attached"},
     {"trace", "tree"},
     {"backend"},
-    {"program"},
+    {"program", "capabilities"},
     {"graph"},
     {"types"},
     {"errors"},

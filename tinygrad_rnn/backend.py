@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .capabilities import Capabilities
 from .errors import BackendError
 from .graph import Graph, Node, subgraphs
 from .program import compile_python
@@ -44,12 +45,16 @@ class Backend:
     """Puts arrays somewhere and runs graphs there.
 
     A subclass gives `name`, `kernels` (primitive's name -> function on this backend's buffers,
-    attributes by keyword), `put`, `get` and `empty`; everything else has a default.
+    attributes by keyword), `put`, `get` and `empty`; everything else has a default. Kernels leave
+    their operands as they are, and only those of `program.VIEWS` may return memory of an operand.
+    The default `compile` runs loops by `buffer[t]` and `buffer[t] = row`. What a backend cannot do
+    it says in `capabilities`; `tinygrad_rnn.testing.BackendConformance` checks all of it.
     """
 
     name: str = "?"
     api: int = API
     kernels: Mapping[str, Callable[..., Buffer]] = {}
+    capabilities: Capabilities = Capabilities()
 
     @classmethod
     def missing(cls) -> str | None:

@@ -1,6 +1,7 @@
 """The stable names for authors of primitives and of backends."""
 
 from .backend import API, GROUP, Backend, Program, primitives
+from .capabilities import Capabilities, Refusal
 from .errors import BackendError, IndexRangeError
 from .graph import Graph, Node, Var, subgraphs
 from .ops.bits import philox
@@ -10,7 +11,8 @@ from .program import compile_python
 from .types import DTYPES, DType, Type
 
 __all__ = [
-    "API", "DTYPES", "GROUP", "Arg", "Backend", "BackendError", "DType", "Elementwise", "Graph",
-    "IndexRangeError", "Node", "Primitive", "Program", "Sample", "Type", "Var", "bind",
-    "bind_all", "compile_python", "index_error", "philox", "primitives", "subgraphs",
+    "API", "DTYPES", "GROUP", "Arg", "Backend", "BackendError", "Capabilities", "DType",
+    "Elementwise", "Graph", "IndexRangeError", "Node", "Primitive", "Program", "Refusal", "Sample",
+    "Type", "Var", "bind", "bind_all", "compile_python", "index_error", "philox", "primitives",
+    "subgraphs",
 ]  # fmt: skip
