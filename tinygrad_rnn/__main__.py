@@ -6,8 +6,10 @@ In: arguments. Out: lines on standard output. Knows nothing but the public names
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import tinygrad_rnn as tg
 
@@ -20,14 +22,32 @@ def backend_lines() -> list[str]:
     ]
 
 
+def example_lines(folder: Path | None = None) -> list[str]:
+    """One line per example of the source tree: its path, and what it shows."""
+    folder = Path(__file__).resolve().parents[1] / "examples" if folder is None else folder
+    lines = []
+    for path in [*sorted(folder.glob("*.py")), *sorted(folder.glob("*/*.py"))]:
+        if not path.name.startswith("_"):
+            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            name = path.relative_to(folder.parent).as_posix()
+            lines.append(f"{name:<32} {text.partition(chr(10))[0]}")
+    if not lines:
+        lines = [
+            "The examples are not installed with the package; they are in the folder 'examples' of "
+            "the source tree,\nwhich 'pip install -e .' in a checkout leaves in its place."
+        ]
+    return lines
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Version and backends; `backends` lists the backends alone, `bench` measures them."""
+    """Version and backends; `backends`, `examples` list these alone, `bench` measures."""
     parser = argparse.ArgumentParser(
         prog="tinygrad-rnn", description="Recurrent networks whose backpropagation is derived."
     )
     parser.add_argument("--version", action="version", version=f"tinygrad_rnn {tg.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("backends", help="list the backends and what they lack")
+    commands.add_parser("examples", help="list the examples and what they show")
     commands.add_parser("bench", help="measure them beside PyTorch and JAX (bench --help)")
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ["bench"]:
@@ -37,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.command is None:
         print(f"tinygrad_rnn {tg.__version__}")
-    for line in backend_lines():
+    for line in example_lines() if arguments.command == "examples" else backend_lines():
         print(line)
     return 0
 

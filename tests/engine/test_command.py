@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.__main__ import main
+from tinygrad_rnn.__main__ import example_lines, main
 
 
 def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> list[str]:
@@ -41,3 +41,10 @@ def test_version_and_unknown_commands(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["nonsense"])
     assert stop.value.code == 2 and "nonsense" in capsys.readouterr().err
+
+
+def test_examples_are_listed_with_what_they_show(capsys, tmp_path):
+    lines = printed(capsys, "examples")
+    (line,) = (line for line in lines if line.startswith("examples/dinner.py "))
+    assert "Tomorrow's dinner" in line and not any("/_" in line for line in lines)
+    assert "source tree" in " ".join(example_lines(tmp_path / "examples"))

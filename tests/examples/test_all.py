@@ -1,0 +1,67 @@
+"""Every example learns something in a few seconds, draws its picture, and says what it found.
+
+One line of EXAMPLES for each: the greatest loss that `--quick --seed 0` may end with, on NumPy and
+on Numba. Examples that train nothing report nan as loss, and what their scores must be.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+EXAMPLES_FOLDER = Path(__file__).resolve().parents[2] / "examples"
+
+# name: the greatest loss, or a condition on the Report
+EXAMPLES: dict[str, float | Callable[[Any], bool]] = {
+    "rows_of_digits": 0.9,
+}
+# They have tests of their own, because they are programs of another kind.
+OTHERS = {"char_lm", "dinner", "run_all"}
+
+
+def load(name: str) -> ModuleType:
+    path = EXAMPLES_FOLDER / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_learns_and_draws(
+    name: str, backend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if backend == "numba":
+        pytest.importorskip("numba")
+    module = load(name)
+    report = module.main(["--quick", "--seed", "0", "--backend", backend, "--out", str(tmp_path)])
+    bound = EXAMPLES[name]
+    if callable(bound):
+        assert bound(report), [str(score) for score in report.scores]
+    else:
+        assert report.loss < bound
+    stem = Path(name).name
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{stem}: {report.scores[0]}")
+    assert (tmp_path / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["backend"] == backend
+    assert [score["name"] for score in result["scores"]] == [s.name for s in report.scores]
+    assert all(math.isfinite(score.value) for score in report.scores)
+
+
+def test_no_example_is_forgotten() -> None:
+    files = [*EXAMPLES_FOLDER.glob("*.py"), *EXAMPLES_FOLDER.glob("*/*.py")]
+    names = {f.relative_to(EXAMPLES_FOLDER).with_suffix("").as_posix() for f in files}
+    examples = {name for name in names if not Path(name).name.startswith("_")}
+    assert examples == set(EXAMPLES) | OTHERS
