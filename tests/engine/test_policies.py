@@ -288,6 +288,28 @@ def test_half_precision_is_summed_in_single():
     ).item() == pytest.approx(1000, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    "f",
+    [tg.mean, tg.var, tg.std, tg.norm, tg.logsumexp, tg.softmax, tg.log_softmax],
+    ids=lambda f: f.__name__,
+)
+@pytest.mark.parametrize(("size", "scale"), [(70_000, 1.0), (7, 400.0)])
+def test_half_precision_counts_and_squares_do_not_overflow(f, size, scale):
+    """float16 ends at 65504: fewer than the elements, less than their squares."""
+    h = (seeded(f"{f.__name__}{size}").normal(size=size) * scale).astype(np.float16)
+    x, exact = tg.tensor(h), tg.tensor(h.astype(np.float64))
+    y = f(x)
+    assert y.dtype is tg.float16 and f(x, 0).type is y.type
+    assert not np.isnan(y.numpy()).any()
+    want = f(exact).numpy()
+    if np.abs(want).max() < 65504:
+        close(y.astype("float64"), want, 1e-3)
+        ct = seeded("cotangent").normal(size=y.shape)
+        got = tg.vjp(f, x)[1](tg.tensor(ct.astype(np.float16)))[0]
+        assert got.dtype is tg.float16
+        close(got.astype("float64"), tg.vjp(f, exact)[1](tg.tensor(ct))[0], 3e-3)
+
+
 def test_casts_keep_gradients_between_floats():
     x = tg.tensor(seeded("cast").normal(size=3), requires_grad=True)
     (x.astype("float32") * 2.0).sum().backward()

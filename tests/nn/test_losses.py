@@ -213,3 +213,21 @@ def test_losses_refuse_what_would_be_broadcast(rng):
         F.mse_loss(x.astype(int), x)
     with pytest.raises(tg.errors.IndexRangeError):
         F.cross_entropy(x, np.array([0, 1, 2, 3]))
+
+
+def test_half_precision_counts_every_target(rng, close):
+    """float16 has no whole numbers between 2048 and 2050, and ends at 65504."""
+    logits = (rng.normal(size=(70_000, 2)) * 4).astype("f2")
+    target = rng.integers(0, 2, 70_000)
+    for weight in (None, tg.tensor(np.array([0.5, 2.0], "f2"))):
+        got = F.cross_entropy(tg.tensor(logits), tg.tensor(target), weight)
+        exact = F.cross_entropy(tg.tensor(logits.astype("f8")), tg.tensor(target), weight)
+        assert got.dtype == "float16"
+        close(got.astype("float64"), exact, 2e-3)
+
+
+def test_layer_norm_of_half_precision_squares_in_single(rng, close):
+    x = (rng.normal(size=(3, 9)) * 900).astype("f2")
+    got = F.layer_norm(tg.tensor(x), 9)
+    assert got.dtype == "float16"
+    close(got.astype("float64"), F.layer_norm(tg.tensor(x.astype("f8")), 9), 2e-3)

@@ -17,6 +17,7 @@ from ..ops import gelu as _exact_gelu
 from ..ops import leaky_relu, linear, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
 from ..random import as_generator
 from ..tensor import Tensor
+from ..types import float16, float32
 from .checks import check_probability
 from .loss_functions import (
     binary_cross_entropy_with_logits,
@@ -89,8 +90,11 @@ def layer_norm(
     if x.shape[x.ndim - len(shape) :] != shape or len(shape) > x.ndim:
         raise ShapeError(f"layer_norm: the last axes of {x.type} are not normalized_shape={shape}.")
     axes = tuple(range(x.ndim - len(shape), x.ndim))
-    centred = x - ops.mean(x, axis=axes, keepdims=True)
+    # squares of half precision would end at 256
+    wide = ops.astype(x, float32) if x.dtype is float16 else x
+    centred = wide - ops.mean(wide, axis=axes, keepdims=True)
     y = centred * ops.rsqrt(ops.mean(centred * centred, axis=axes, keepdims=True) + eps)
+    y = ops.astype(y, x.dtype)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 

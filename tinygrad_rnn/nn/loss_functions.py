@@ -12,7 +12,7 @@ from typing import Any
 from .. import ops
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
-from ..types import normalize_axis
+from ..types import float16, float32, normalize_axis
 
 
 def reduce(loss: Tensor, reduction: str, what: str) -> Tensor:
@@ -186,8 +186,11 @@ def _with_indices(
     loss = ops.where(counts, loss, ops.zeros_like(loss))
     if reduction != "mean":
         return reduce(loss, reduction, "cross_entropy")
-    total = ops.sum(each)
-    return ops.sum(loss) / ops.where(total == 0, ops.ones_like(total), total)
+    # half precision cannot count beyond 2048
+    kind = float32 if loss.dtype is float16 else loss.dtype
+    total = ops.sum(ops.astype(each, kind))
+    mean = ops.sum(ops.astype(loss, kind)) / ops.where(total == 0, ops.ones_like(total), total)
+    return ops.astype(mean, loss.dtype)
 
 
 def _with_probabilities(

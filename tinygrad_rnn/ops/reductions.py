@@ -11,7 +11,16 @@ from typing import Any
 from ..errors import ShapeError
 from ..primitive import Primitive, bind
 from ..tensor import Tensor
-from ..types import bool_, default_dtype, int64, normalize_axes, normalize_axis, uint64
+from ..types import (
+    bool_,
+    default_dtype,
+    float16,
+    float32,
+    int64,
+    normalize_axes,
+    normalize_axis,
+    uint64,
+)
 from . import reduction as r
 from .comparisons import less
 from .elementwise import Invert
@@ -52,6 +61,11 @@ def _float(x: Any, name: str) -> Tensor:
     return t if t.dtype.is_float else astype(t, default_dtype())
 
 
+def _wide(x: Tensor) -> Tensor:
+    """Half precision as float32: float16 ends at 65504, which counts and squares soon pass."""
+    return astype(x, float32) if x.dtype is float16 else x
+
+
 def _count(x: Tensor, axis: Any) -> int:
     return math.prod(x.shape[a] for a in normalize_axes(axis, x.ndim, "mean"))
 
@@ -64,7 +78,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     [[2.0, 4.0]]
     """
     t = _float(x, "mean")
-    return _reduce(r.Sum, t, axis, keepdims) / float(_count(t, axis))
+    return astype(_reduce(r.Sum, _wide(t), axis, keepdims) / float(_count(t, axis)), t.dtype)
 
 
 def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
@@ -75,6 +89,10 @@ def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
     (1.0, 2.0)
     """
     t = _float(x, "var")
+    return astype(_variance(_wide(t), axis, correction, keepdims), t.dtype)
+
+
+def _variance(t: Tensor, axis: Any, correction: float, keepdims: bool) -> Tensor:
     centred = t - mean(t, axis, keepdims=True)
     n = float(_count(t, axis) - correction)
     return _reduce(r.Sum, centred * centred, axis, keepdims) / (n if n > 0 else math.nan)
@@ -82,7 +100,8 @@ def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
 
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """The square root of `var`; the gradient of equal elements is 0."""
-    return _root(var(x, axis, correction, keepdims))
+    t = _float(x, "std")
+    return astype(_root(_variance(_wide(t), axis, correction, keepdims)), t.dtype)
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -198,16 +217,15 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     >>> logsumexp(tensor([1000.0, 1000.0])).item()
     1000.69...
     """
-    t = _float(x, "logsumexp")
+    given = _float(x, "logsumexp")
+    t = _wide(given)
     top = _shift(t, axis)
     total = _reduce(r.Sum, exp(t - top), axis, True)
     total = where(total == 0, -math.inf, log(_one_for_zero(total)) + top)
     axes = normalize_axes(axis, t.ndim, "logsumexp")
-    return (
-        total
-        if keepdims
-        else reshape(total, tuple([n for i, n in enumerate(t.shape) if i not in axes]))
-    )
+    if not keepdims:
+        total = reshape(total, tuple([n for i, n in enumerate(t.shape) if i not in axes]))
+    return astype(total, given.dtype)
 
 
 def _shift(t: Tensor, axis: Any) -> Tensor:
@@ -231,16 +249,19 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     >>> softmax(tensor([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
-    t = _float(x, "softmax")
+    given = _float(x, "softmax")
+    t = _wide(given)
     e = exp(t - _shift(t, axis))
-    return e / _one_for_zero(_reduce(r.Sum, e, axis, True))
+    return astype(e / _one_for_zero(_reduce(r.Sum, e, axis, True)), given.dtype)
 
 
 def log_softmax(x: Any, axis: int = -1) -> Tensor:
     """x - logsumexp(x) along an axis, without overflow; -inf where every element is -inf."""
-    t = _float(x, "log_softmax")
+    given = _float(x, "log_softmax")
+    t = _wide(given)
     shifted = t - _shift(t, axis)
-    return shifted - log(_one_for_zero(_reduce(r.Sum, exp(shifted), axis, True)))
+    total = log(_one_for_zero(_reduce(r.Sum, exp(shifted), axis, True)))
+    return astype(shifted - total, given.dtype)
 
 
 def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -250,8 +271,9 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     >>> norm(tensor([3.0, 4.0])).item()
     5.0
     """
-    t = _float(x, "norm")
-    return _root(_reduce(r.Sum, t * t, axis, keepdims))
+    given = _float(x, "norm")
+    t = _wide(given)
+    return astype(_root(_reduce(r.Sum, t * t, axis, keepdims)), given.dtype)
 
 
 def _root(squares: Tensor) -> Tensor:
