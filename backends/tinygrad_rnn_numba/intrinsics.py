@@ -8,6 +8,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .assembly import BARRIER
+
 I64 = ir.IntType(64)
 
 
@@ -20,6 +22,20 @@ def load(typingctx: Any, address: Any, index: Any) -> Any:
         return builder.load(builder.gep(base, [args[1]]))
 
     return types.intp(types.intp, types.intp), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def barrier(typingctx: Any, state: Any, members: Any) -> Any:
+    """Wait until all members of a gang are here (`state`: what its threads share)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [I64, I64])
+        where = builder.add(args[0], ir.Constant(I64, BARRIER))
+        found = builder.load(builder.inttoptr(where, I64.as_pointer()))
+        builder.call(builder.inttoptr(found, kind.as_pointer()), args)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), codegen
 
 
 def _float(bits: int) -> tuple[Any, Any]:

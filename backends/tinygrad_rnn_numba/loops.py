@@ -18,8 +18,12 @@ from tinygrad_rnn.graph import Node, Var
 from tinygrad_rnn.lower import LoopProgram, Product, lower
 
 from . import gemm, levels, runtime
+from .assembly import MEMBERS
 from .target import target
-from .tiles import padded, product
+from .tiles import padded, panel_width, product
+
+#: What one core reads of its own cache; how long a step must be, in cycles, before two waits pay.
+BYTES_PER_CYCLE, WORTH_WAITING = 48, 4000
 
 
 class Loop:
@@ -74,22 +78,29 @@ class Loop:
                 body.append(f"y{i} = {self.number('base', v)} + {at} * {self.number('step', v)}")
             else:
                 address[v] = self.number("base", v)
+        wait = "if members > 1: barrier(gang, members)"
         for k, level in enumerate(self.program.levels):
-            for p in level.products:
-                body.append(self._product(p, address))
+            if level.products:
+                body += [wait, *[self._product(p, address) for p in level.products], wait]
             if level.loops or level.columns:
                 names = ", ".join(self._symbol(key, address) for key in self.symbols[k].names)
                 body.append(f"level_{k}(({names},))")
-        rows = self.number("rows"), self.number("blocks"), self.number("T"), self.number("way")
+        rows, blocks, T = self.number("rows"), self.number("blocks"), self.number("T")
+        gang, way = self.number("gang"), self.number("way")
         head = [f"q{i} = load(numbers, {i})" for i in range(len(self.numbers))]
         lines = [
             *head,
-            f"size = ({rows[0]} + {rows[1]} - 1) // {rows[1]}",
+            f"gang, members, parts, way = {gang}, 1, {blocks}, {way}",
+            "if gang != 0:",
+            f"    members = parts = load(gang, {MEMBERS // 8})",
+            f"size = ({rows} + parts - 1) // parts",
             "lo = block * size",
-            f"hi = min({rows[0]}, lo + size)",
-            f"way = {rows[3]}",
-            f"for s in range({rows[2]}):",
-            f"    t = s if way == 1 else {rows[2]} - 1 - s",
+            f"hi = min({rows}, lo + size)",
+            "first, count, share = lo, hi - lo, 0",
+            "if gang != 0:",
+            f"    first, count, share = 0, {rows}, block",
+            f"for s in range({T}):",
+            f"    t = s if way == 1 else {T} - 1 - s",
             *["    " + line for line in body],
         ]
         return "\n".join(["def loop(numbers, block):", *["    " + line for line in lines], ""])
@@ -104,12 +115,13 @@ class Loop:
     def _product(self, p: Product, address: dict[Var, str]) -> str:
         size = p.out.type.dtype.itemsize
         i = self.products.index(p)
+        panels = self.number("panels", i)
         lda, ldc = self.number("stride", p.moving), self.number("stride", p.out)
         return (
             f"product_{8 * size}("
-            f"{address[p.moving]} + {size} * lo * {lda}, {lda}, {self.number('packed', i)}, "
-            f"{address[p.out]} + {size} * lo * {ldc}, {ldc}, "
-            f"{self.number('k', i)}, {self.number('n', i)}, hi - lo)"
+            f"{address[p.moving]} + {size} * first * {lda}, {lda}, {self.number('packed', i)}, "
+            f"{address[p.out]} + {size} * first * {ldc}, {ldc}, {self.number('k', i)}, "
+            f"{panels} * share // members, {panels} * (share + 1) // members, count)"
         )
 
     # --- running -----------------------------------------------------------------------------
@@ -122,7 +134,7 @@ class Loop:
         names: dict[str, Any] = {f"product_{b}": product(b) for b in bits}
         for k, symbols in enumerate(self.symbols):
             names[f"level_{k}"] = levels.make(self.program, k, symbols)
-        return names | {"load": intrinsics.load}
+        return names | {"load": intrinsics.load, "barrier": intrinsics.barrier}
 
     def function(self) -> Callable[[int, int], None]:
         """The loop in Python, for Numba to compile."""
@@ -160,11 +172,15 @@ class Loop:
         packed = [
             gemm.pack(inputs[q.fixed].T if q.turned else inputs[q.fixed]) for q in self.products
         ]
-        blocks = self._blocks()
+        together = self._together()
+        blocks = 1 if together else self._blocks()
         numbers = np.array(
             [self._value(key, arrays, packed, blocks) for key in self.numbers], np.int64
         )
-        runtime.drive(self.run, numbers, blocks)
+        if together:
+            runtime.drive_gang(self.run, numbers, self.numbers["gang",])
+        else:
+            runtime.drive(self.run, numbers, blocks)
         return self._results({**arrays, **before_stacks})
 
     def _nothing(self, buffers: Any) -> tuple[Any, ...]:
@@ -200,6 +216,19 @@ class Loop:
         """Threads times one, as long as every block has the rows of a tile."""
         return max(1, min(runtime.threads(), self.program.rows // min(target().rows, 4)))
 
+    def _together(self) -> bool:
+        """Whether threads share the columns of every product and wait for each other, instead of
+        the rows of the whole loop: when there are few rows, and a step is long enough."""
+        if self._blocks() == runtime.threads() or not self.products:
+            return False
+        cycles = 0.0
+        for p in self.products:
+            size = p.out.type.dtype.itemsize
+            multiplied = self.program.rows * p.k * p.n / (2 * target().lanes(size))
+            cycles += max(multiplied, size * p.k * p.n / BYTES_PER_CYCLE)
+        phases = sum(bool(level.products) for level in self.program.levels)
+        return cycles > WORTH_WAITING * phases and runtime.gangs()
+
     def _value(
         self, key: tuple[Any, ...], arrays: dict[Var, Any], packed: list[Any], blocks: int
     ) -> int:
@@ -214,17 +243,20 @@ class Loop:
             return self._row_stride(rest[0], arrays[rest[0]])
         if kind == "packed":
             return runtime.address(packed[rest[0]])
-        if kind in ("k", "n"):
-            return getattr(self.products[rest[0]], kind)  # type: ignore[no-any-return]
+        if kind == "k":
+            return self.products[rest[0]].k
+        if kind == "panels":
+            q = self.products[rest[0]]
+            size = q.out.type.dtype.itemsize
+            return padded(q.n, size) // panel_width(size)
         if kind == "literal":
             d = rest[0].type.dtype.np
             filled = np.array(p.producer[rest[0]].attrs["value"], d)
             return int(filled.view(f"i{d.itemsize}"))
         if kind in ("size", "offset"):
             return int(rest[0])
-        return {"rows": p.rows, "blocks": blocks, "T": self.T, "way": -1 if self.reverse else 1}[
-            kind
-        ]
+        return {"rows": p.rows, "blocks": blocks, "T": self.T, "way": -1 if self.reverse else 1,
+                "gang": 0}[kind]  # fmt: skip
 
     @staticmethod
     def _row_stride(v: Var, a: Any) -> int:

@@ -14,8 +14,10 @@ import numpy as np
 from . import cache
 from .threads import count as threads
 from .threads import drive as _drive
+from .threads import drive_gang as _drive_gang
+from .threads import gangs
 
-__all__ = ["address", "compiled", "contiguous", "drive", "threads"]
+__all__ = ["address", "compiled", "contiguous", "drive", "drive_gang", "gangs", "threads"]
 
 _compiled: dict[str, int] = {}
 
@@ -34,6 +36,11 @@ def compiled(structure: str, make: Callable[[], Callable[[int, int], None]]) -> 
 def drive(function: int, numbers: np.ndarray, blocks: int) -> None:
     """Run a compiled loop on all blocks of rows, in threads of their own."""
     _drive(function, address(numbers), blocks)
+
+
+def drive_gang(function: int, numbers: np.ndarray, gang: int) -> None:
+    """Run a compiled loop whose threads wait for each other; see `threads.drive_gang`."""
+    _drive_gang(function, address(numbers), gang)
 
 
 def address(a: np.ndarray) -> int:

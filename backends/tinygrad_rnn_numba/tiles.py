@@ -134,7 +134,7 @@ def splat(builder: ir.IRBuilder, scalar: Any, lanes: int) -> Any:
 
 @functools.cache
 def product(bits: int) -> Any:
-    """njit function (a, lda, b, c, ldc, k, n, rows): all rows and panels of one product.
+    """njit function (a, lda, b, c, ldc, k, p, panels, rows): panels p … panels - 1 of all rows.
 
     Rows are shared out evenly among tall tiles; few rows take several panels at once.
     """
@@ -147,9 +147,9 @@ def product(bits: int) -> Any:
     groups = tuple(target().panels(max(1, r)) for r in range(lowest + 1))
 
     @njit(inline="never", error_model="numpy")  # type: ignore[misc]
-    def run(a: int, lda: int, b: int, c: int, ldc: int, k: int, n: int, rows: int) -> None:
-        panels = (n + width - 1) // width
-        p = 0
+    def run(
+        a: int, lda: int, b: int, c: int, ldc: int, k: int, p: int, panels: int, rows: int
+    ) -> None:
         if rows <= lowest:
             group = groups[rows]
             while p + group <= panels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tinygrad_rnn_numba import runtime
+from tinygrad_rnn_numba import loops, runtime
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
@@ -105,6 +105,26 @@ def test_threads_decide_nothing(name, rng, monkeypatch):
         for count in ("2", "5"):
             for a, b in zip(found[count], found["1"], strict=True):
                 assert np.allclose(a, b, rtol=tol, atol=tol)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("name", ["lstm", "mgu", "ln lstm"])
+def test_a_gang_computes_what_one_thread_computes(name, rows, rng, monkeypatch):
+    """Threads that share the columns of products and wait for each other: the same values."""
+    x = rng.normal(size=(7, rows, 5))
+    driven = []
+    monkeypatch.setattr(loops, "WORTH_WAITING", 0)
+    drive = runtime.drive_gang
+    monkeypatch.setattr(runtime, "drive_gang", lambda *a: driven.append(drive(*a)))
+    for dtype in ("f4", "f8"):
+        found = {}
+        for count in ("1", "3"):
+            monkeypatch.setenv("TINYGRAD_RNN_THREADS", count)
+            driven.clear()
+            found[count] = results(lambda: nn.Recurrent(CELLS[name](5, 67)), "numba", dtype, x)
+            assert bool(driven) == (count == "3" and runtime.gangs())
+        for a, b in zip(found["3"], found["1"], strict=True):
+            assert np.allclose(a, b, rtol=1e-5 if dtype == "f4" else 1e-13, atol=1e-6)
 
 
 def test_all_steps_of_training_stay_on_the_backend(rng):

@@ -83,6 +83,75 @@ def test_without_semaphores(count_up, monkeypatch):
     ours.executor.shutdown()
 
 
+@pytest.fixture(scope="module")
+def pass_round():
+    """The address of a gang's loop: words are where `mine` lies, its length, and the gang.
+
+    Every member writes its part of a row of numbers; then every member sums up what all wrote, and
+    so on: a sum is right only if nobody runs ahead.
+    """
+
+    def make():
+        from tinygrad_rnn_numba import intrinsics
+        from tinygrad_rnn_numba.assembly import MEMBERS
+
+        get, put, load = intrinsics.get(64), intrinsics.put(64), intrinsics.load
+        barrier, word = intrinsics.barrier, MEMBERS // 8
+
+        def loop(numbers, block):
+            row, n, gang = load(numbers, 0), load(numbers, 1), load(numbers, 2)
+            members = 1
+            if gang != 0:
+                members = load(gang, word)
+            sums = row + 8 * n
+            for step in range(200):
+                for i in range(n * block // members, n * (block + 1) // members):
+                    put(row + 8 * i, get(row + 8 * i) + i + step)
+                if members > 1:
+                    barrier(gang, members)
+                total = 0.0
+                for i in range(n):
+                    total += get(row + 8 * i)
+                put(sums + 8 * block, get(sums + 8 * block) + total)
+                if members > 1:
+                    barrier(gang, members)
+            put(sums + 8 * n, members)
+
+        return loop
+
+    return runtime.compiled("pass round", make)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="gangs need our own threads")
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_gang_waits_for_all(pass_round, count, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_RNN_THREADS", str(count))
+    n = 7
+    expected = np.cumsum([sum(i + s for i in range(n)) for s in range(200)]).sum()
+    seen = set()
+    for _ in range(20):
+        memory = np.zeros(2 * n + 1)
+        numbers = np.array([runtime.address(memory), n, 0], np.int64)
+        runtime.drive_gang(pass_round, numbers, 2)
+        members = int(memory[-1])
+        seen.add(members)
+        assert 1 <= members <= count
+        np.testing.assert_array_equal(memory[n : n + members], expected)
+        assert not memory[n + members : 2 * n].any()
+    assert count == 1 or max(seen) > 1  # nobody may come, but not every time
+
+
+def test_a_gang_of_one_where_threads_cannot_wait(pass_round, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setenv("TINYGRAD_RNN_THREADS", "3")
+    monkeypatch.setattr(threads, "_threads", None)
+    assert not threads.gangs()
+    memory = np.zeros(15)
+    numbers = np.array([runtime.address(memory), 7, 0], np.int64)
+    runtime.drive_gang(pass_round, numbers, 2)
+    assert memory[-1] == 1
+
+
 def test_number_of_threads(monkeypatch):
     monkeypatch.setenv("TINYGRAD_RNN_THREADS", "3")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
