@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from oracles import check_gradients, close, same
+from oracles import check_gradients, close, same, seeded
 
 import tinygrad_rnn as tg
 
@@ -252,3 +252,36 @@ def test_setitem_shapes_that_do_not_fit():
     k = tg.tensor([1, 2])
     k[0] = 2.7
     assert k.tolist() == [2, 2] and k.dtype is tg.int64
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "uint64"])
+def test_small_integers_index_large_axes(dtype):
+    """Sizes and offsets of rows that do not fit the indices' dtype."""
+    rng = seeded(dtype)
+    x = rng.normal(size=(150, 200))
+    i = rng.integers(0, 128, (150, 3)).astype(dtype)
+    if dtype.startswith("i"):
+        i[:, 0] = -1
+    t, k = tg.tensor(x), tg.tensor(i)
+    signed = i.astype("int64")
+    for how in (lambda f: f, tg.jit):
+        same(how(lambda t, k: tg.take_along_axis(t, k, 1))(t, k), np.take_along_axis(x, signed, 1))
+        same(how(lambda t, k: tg.take(t, k, 1))(t, k), x[:, signed])
+        rows = how(tg.vmap(tg.take))(t, k)
+        same(rows, np.take_along_axis(x, signed, 1))
+        back = how(tg.vmap(lambda u, k: tg.scatter_add(200, k, u)))(rows, k).numpy()
+        want = np.zeros((150, 200))
+        np.add.at(want, (np.arange(150)[:, None], signed), rows.numpy())
+        close(back, want, 1e-15)
+    hot = tg.one_hot(tg.tensor(np.array([3, 100], dtype)), 300, "int64").numpy()
+    assert np.argwhere(hot).tolist() == [[0, 3], [1, 100]]
+
+
+def test_take_along_axis_reads_no_other_row():
+    """In the flattened tensor, one past the end of a row is the start of the next."""
+    x = tg.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    for bad in (3, -4):
+        i = tg.tensor([[bad], [0]])
+        for f in (tg.take_along_axis, tg.jit(tg.take_along_axis)):
+            with pytest.raises(IndexError, match=r"size|range"):
+                f(x, i, 1)

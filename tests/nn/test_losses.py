@@ -231,3 +231,37 @@ def test_layer_norm_of_half_precision_squares_in_single(rng, close):
     got = F.layer_norm(tg.tensor(x), 9)
     assert got.dtype == "float16"
     close(got.astype("float64"), F.layer_norm(tg.tensor(x.astype("f8")), 9), 2e-3)
+
+
+@pytest.mark.parametrize("bad", [-1, -4, 3, 7])
+def test_targets_that_are_no_class_are_refused(bad):
+    """Neither counted from the end nor read from the next row; compiled code raises too."""
+    logits, logp = tg.zeros((2, 2, 3)), tg.zeros((2, 2, 3)) - 1.0
+    target = tg.tensor([[0, bad], [2, -100]])
+    for f in (F.cross_entropy, F.nll_loss):
+        with pytest.raises(
+            IndexError, match=rf"target\[0, 1\] is {bad}, expected a class"
+        ):
+            f(logits, target)
+        with pytest.raises(IndexError):
+            tg.jit(f)(logp, target)
+    captured = tg.tensor([1, 1])
+    step = tg.jit(lambda x: F.cross_entropy(x, captured))
+    step(tg.zeros((2, 3)))
+    captured.assign_(tg.tensor([1, bad]))
+    with pytest.raises(IndexError):
+        step(tg.zeros((2, 3)))
+
+
+def test_targets_of_any_integer_dtype(rng, close):
+    logits = tg.tensor(rng.normal(size=(300, 200)))
+    target = rng.integers(0, 128, 300)
+    want = F.cross_entropy(logits, tg.tensor(target))
+    for dtype in ("int8", "uint8", "int32", "uint64"):
+        close(F.cross_entropy(logits, tg.tensor(target.astype(dtype))), want, 1e-15)
+
+
+def test_embedding_counts_nothing_from_the_end():
+    for ids in ([0, -1], [3]):
+        with pytest.raises(IndexError, match=f"index {ids[-1]} is out of range"):
+            F.embedding(tg.tensor(ids), tg.zeros((3, 2)))

@@ -313,6 +313,12 @@ def test_kinds_of_lengths(kind, rng):
     same(host(layer(x, lengths=kind([5, 0, 2]))), host(layer(x, lengths=[5, 0, 2])), 0)
 
 
+def test_lengths_of_a_dtype_that_cannot_count_the_steps(rng):
+    layer, _ = build("gru", 2)
+    x = tg.tensor(rng.normal(size=(300, 2, I)))
+    same(host(layer(x, lengths=np.array([5, 127], "int8"))), host(layer(x, lengths=[5, 127])), 0)
+
+
 def test_lengths_inside_jit(rng):
     """Lengths are data: one compiled function serves all."""
     layer, _ = build("lstm", 4)

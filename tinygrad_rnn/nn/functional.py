@@ -15,6 +15,8 @@ from .. import ops
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import gelu as _exact_gelu
 from ..ops import leaky_relu, linear, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
+from ..ops.gathering import Take
+from ..primitive import bind
 from ..random import as_generator
 from ..tensor import Tensor
 from ..types import float16, float32
@@ -108,7 +110,7 @@ def embedding(ids: Tensor, weight: Tensor, padding_idx: int | None = None) -> Te
     ids = ops.asarray(ids)
     if not ids.dtype.is_integer:
         raise DTypeError(f"embedding: ids must be integers, got {ids.type}.")
-    rows = ops.take(weight, ids, axis=0)
+    rows: Tensor = bind(Take, weight, ids, axis=0)  # negative ids are out of range here
     if padding_idx is None:
         return rows
     padding = ops.expand_dims(ids == padding_idx % weight.shape[0], -1)

@@ -48,7 +48,8 @@ def check_lengths(
         )
     if not isinstance(lengths._value.data, Var):  # inside jit the values are not known yet
         check_range(lengths.numpy(), steps, where)
-    moved: Tensor = lengths.to(backend)
+    # in 64 bits: the number of steps may not fit into a small dtype
+    moved: Tensor = lengths.astype("int64").to(backend)
     return moved
 
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import ops
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from ..graph import Var
 from ..tensor import Tensor
-from ..types import float16, float32, normalize_axis
+from ..trace import state
+from ..types import float16, float32, int64, normalize_axis
 
 
 def reduce(loss: Tensor, reduction: str, what: str) -> Tensor:
@@ -140,6 +144,7 @@ def cross_entropy(
             f"{logits.shape[:-1]}, got {target.type}; if the classes of the logits are on another "
             f"axis, name it: axis=1 is PyTorch's layout."
         )
+    target = _classes(target, ignore_index, logits.shape[-1], "cross_entropy")
     # An ignored row may hold anything, NaN too: it must not reach the others through log_softmax.
     counts = ops.expand_dims(target != ignore_index, -1)
     logp = ops.log_softmax(ops.where(counts, logits, ops.zeros_like(logits)), axis=-1)
@@ -156,7 +161,28 @@ def nll_loss(
             f"nll_loss: {logp.type} needs targets {logp.shape[:-1]}, got {target.type}."
         )
     w = None if weight is None else _class_weight(weight, logp)
+    target = _classes(target, ignore_index, logp.shape[-1], "nll_loss")
     return _with_indices(logp, target, w, ignore_index, reduction, 0.0)
+
+
+def _classes(target: Tensor, ignore: int, count: int, what: str) -> Tensor:
+    """Targets in 64 bits, each a class or `ignore`; inside jit, what is neither becomes `count`,
+    at which reading raises when the values are known."""
+    if not target.dtype.is_integer:
+        raise DTypeError(f"{what}: targets must be integers or floats, got {target.type}.")
+    if not isinstance(target._value.data, Var):
+        host = target.numpy()
+        bad = np.argwhere(((host < 0) | (host >= count)) & (host != ignore))
+        if len(bad):
+            at = tuple(int(i) for i in bad[0])
+            raise IndexRangeError(
+                f"{what}: target[{', '.join(map(str, at))}] is {host[at]}, expected a class from 0 "
+                f"to {count - 1}, or ignore_index={ignore}."
+            )
+    target = ops.astype(target, int64)
+    if state.tracer is not None:
+        target = ops.where((target < 0) & (target != ignore), count, target)
+    return target
 
 
 def _class_weight(weight: Any, logits: Tensor) -> Tensor:
@@ -172,8 +198,6 @@ def _class_weight(weight: Any, logits: Tensor) -> Tensor:
 def _with_indices(
     logp: Tensor, target: Tensor, w: Tensor | None, ignore: int, reduction: str, e: float
 ) -> Tensor:
-    if not target.dtype.is_integer:
-        raise DTypeError(f"cross_entropy: targets must be integers or floats, got {target.type}.")
     counts = target != ignore
     safe = ops.where(counts, target, ops.zeros_like(target))
     loss = -ops.squeeze(ops.take_along_axis(logp, ops.expand_dims(safe, -1), axis=-1), -1)

@@ -35,9 +35,14 @@ def _indices(name: str, indices: Any, x: Tensor) -> Tensor:
     i = indices if isinstance(indices, Tensor) else from_host(np.asarray(indices), x.backend)
     if not isinstance(indices, Tensor) and np.size(indices) == 0 and not i.dtype.is_integer:
         i = astype(i, int64)
+    return wide(name, i)
+
+
+def wide(name: str, i: Tensor) -> Tensor:
+    """Indices in 64 bits: what is added to small ones (sizes, offsets of rows) may not fit them."""
     if not i.dtype.is_integer:
         raise DTypeError(f"{name}: indices are {i.type}, expected integers.")
-    return i
+    return i if i.dtype.itemsize == 8 else astype(i, int64)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
@@ -70,10 +75,14 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     rest = broadcast_shapes((*t.shape[:a], *t.shape[a + 1 :]), (*i.shape[:a], *i.shape[a + 1 :]))
     n, k = t.shape[a], i.shape[a]
     rows = math.prod(rest)
+    _check_range(i, n)  # the flat index could hide it
     flat = m.reshape(m.broadcast_to(m.moveaxis(t, a, t.ndim - 1), (*rest, n)), (rows * n,))
     last = m.broadcast_to(m.moveaxis(wrap_negative(i, n), a, t.ndim - 1), (*rest, k))
     start = m.reshape(bind(Iota, size=rows, dtype=i.dtype) * n, (*rest, 1))
-    return m.moveaxis(bind(Take, flat, last + start, axis=0), t.ndim - 1, a)
+    index = last + start
+    if state.tracer is not None:  # values are not known now: what is out of range stays so
+        index = where(_within(last, n), index, rows * n)
+    return m.moveaxis(bind(Take, flat, index, axis=0), t.ndim - 1, a)
 
 
 def scatter_add(size: int, indices: Any, updates: Any, axis: int = 0) -> Tensor:
@@ -95,11 +104,14 @@ def one_hot(indices: Any, n: int, dtype: Any = None) -> Tensor:
     >>> one_hot([0, 2], 3).tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    i = indices if isinstance(indices, Tensor) else from_host(np.asarray(indices))
-    if not i.dtype.is_integer:
-        raise DTypeError(f"one_hot: indices are {i.type}, expected integers.")
+    given = indices if isinstance(indices, Tensor) else from_host(np.asarray(indices))
+    i = wide("one_hot", given)
     hit = equal(m.reshape(i, (*i.shape, 1)), bind(Iota, size=int(n), dtype=i.dtype))
     return astype(hit, dtype if dtype is not None else float)
+
+
+def _within(i: Tensor, n: int) -> Tensor:
+    return bitwise_and(less_equal(0, i), less(i, n))
 
 
 def _check_range(i: Tensor, n: int) -> None:
@@ -300,7 +312,7 @@ class _Plan:
             here = wrap_negative(astype(i, int64), n)
             index = here if index is None else index * n + here
             if len(sizes) > 1 and state.tracer is not None:
-                good = bitwise_and(less_equal(0, here), less(here, n))
+                good = _within(here, n)
                 inside = good if inside is None else bitwise_and(inside, good)
         assert index is not None
         # values are not known now: an index that is out of range stays so when joined
