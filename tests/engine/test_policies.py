@@ -112,6 +112,16 @@ def test_pow_table(a, b, da, db):
     assert tg.pow(0.0, 0.0).item() == 1.0
 
 
+@pytest.mark.parametrize("b", [0.5, 1.0, 2.5])
+def test_zero_to_a_power_is_flat_in_the_exponent(b):
+    """To any order: log(0) is infinite, the power is 0."""
+    for order in (1, 2, 3):
+        assert slope(lambda b: tg.tensor(0.0, dtype="float64") ** b, b, order) == 0.0
+    assert slope(lambda b: tg.tensor(2.0, dtype="float64") ** b, b, 2) == pytest.approx(
+        2.0**b * math.log(2) ** 2
+    )
+
+
 def test_pow_with_whole_exponents_has_all_derivatives_at_zero():
     for n in range(6):
         for k in range(1, 5):

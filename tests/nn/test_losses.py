@@ -239,9 +239,7 @@ def test_targets_that_are_no_class_are_refused(bad):
     logits, logp = tg.zeros((2, 2, 3)), tg.zeros((2, 2, 3)) - 1.0
     target = tg.tensor([[0, bad], [2, -100]])
     for f in (F.cross_entropy, F.nll_loss):
-        with pytest.raises(
-            IndexError, match=rf"target\[0, 1\] is {bad}, expected a class"
-        ):
+        with pytest.raises(IndexError, match=rf"target\[0, 1\] is {bad}, expected a class"):
             f(logits, target)
         with pytest.raises(IndexError):
             tg.jit(f)(logp, target)

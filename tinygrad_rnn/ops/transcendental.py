@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import bind
+from ..primitive import bind, literal
 from ..tensor import Tensor
-from .elementwise import Binary, Unary, binary, unary, zdiv, zmul
+from .elementwise import Binary, Unary, binary, select, unary, zdiv, zmul
 
 
 def cos(x: Tensor) -> Tensor:
@@ -36,15 +36,20 @@ def sqrt(x: Tensor) -> Tensor:
     return bind(Sqrt, x)
 
 
+def one(x: Tensor) -> Tensor:
+    return literal(1.0, x.dtype, x.backend)
+
+
 class Pow(Binary, name="pow"):
-    """a ** b; b * a**(b-1) is taken as 0 where b is 0, a**b * log(a) as 0 where a**b is 0."""
+    """a ** b; b * a**(b-1) is taken as 0 where b is 0, a**b * log(a) as 0 where a**b is 0 (and so
+    are all derivatives of it)."""
 
     kinds = "iuf"
     reference = np.power
     samples = binary(0.3, 2.5, second=(-2, 2))
     vjp = (
         lambda g, y, a, b: zmul(g, zmul(b, bind(Pow, a, b - 1))),
-        lambda g, y, a, b: zmul(g, zmul(y, log(a))),
+        lambda g, y, a, b: zmul(g, y * log(select(y == 0, one(a), a))),
     )
 
 
