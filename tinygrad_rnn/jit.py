@@ -233,7 +233,8 @@ def jit(fn: Callable[..., Any]) -> Jit:
     return Jit(fn)
 
 
-def _record(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
+def record(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
+    """One call of `fn`, recorded but not computed."""
     leaves, treedef = _operands(args, kwargs)
     backend = next((t.backend for t in leaves if isinstance(t, Tensor)), None) or get_backend()
     return Recording(fn.fn if isinstance(fn, Jit) else fn, leaves, treedef, backend)
@@ -252,7 +253,7 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Graph]:
       return v1
     }
     """
-    return lambda *args, **kwargs: _record(fn, args, kwargs).graph
+    return lambda *args, **kwargs: record(fn, args, kwargs).graph
 
 
 def explain(fn: Callable[..., Any]) -> Callable[..., Explanation]:
@@ -267,7 +268,7 @@ def explain(fn: Callable[..., Any]) -> Callable[..., Explanation]:
     """
 
     def wrapped(*args: Any, **kwargs: Any) -> Explanation:
-        recording = _record(fn, args, kwargs)
+        recording = record(fn, args, kwargs)
         return Explanation(recording.graph, recording.backend)
 
     return wrapped

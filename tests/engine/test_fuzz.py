@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracles import BACKENDS, PASSES, Program, close, complex_step, loop, tensors
+from oracles import BACKENDS, PASSES, close, complex_step, loop, tensors
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.testing.recorded import Recorded
 
 SIZES = (1, 2, 3)
 
@@ -212,7 +213,7 @@ def test_random_programs(seed):
     # the programs, pass by pass
     for f, names in ((fuzz, PASSES), (first(fuzz), PASSES), (second(fuzz), ("all",))):
         eager = f(*args)
-        program = Program(f, args)
+        program = Recorded(f, args)
         program.graph.verify()
         for a, b in zip(program.interpret(*fuzz.arrays), eager, strict=True):
             close(a, b, 1e-9, "interpreter")

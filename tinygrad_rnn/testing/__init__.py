@@ -16,7 +16,12 @@ from typing import Any
 #: public name -> module that defines it (loaded when first used); a module's own name is itself
 _PLACES = {
     "LAYOUTS": "layouts",
+    "GradientMismatch": "gradients",
+    "GradientReport": "gradients",
     "PrimitiveCall": "calls",
+    "assert_close": "assertions",
+    "assert_same": "assertions",
+    "check_grads": "gradients",
     "lay_out": "layouts",
     "strategies": "strategies",
 }
