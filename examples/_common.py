@@ -33,8 +33,8 @@ import numpy as np
 
 import tinygrad_rnn as tg
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
-COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+# Okabe and Ito's colours, which colour-blind people can tell apart, and grey.
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888"]
 LOOK = {
     "figure.figsize": (12.8, 7.2),
     "figure.dpi": 125,
