@@ -22,6 +22,7 @@ EXAMPLES_FOLDER = Path(__file__).resolve().parents[2] / "examples"
 # name: the greatest loss, or a condition on the Report
 EXAMPLES: dict[str, float | Callable[[Any], bool]] = {
     "bptt_by_hand": lambda report: all(score.reached for score in report.scores),
+    "clipping": 0.01,
     "gradient_flow": lambda report: report.scores[0].reached and report.scores[0].baseline[1] > 1e6,
     "rows_of_digits": 0.9,
 }
