@@ -6,6 +6,8 @@ with PyTorch's names and layouts.
 """
 
 from . import functional, init
+from .alignment import AdditiveAttention, LuongAttention
+from .attention import MultiheadAttention
 from .cell import Cell
 from .cells import GRUCell, LSTMCell, RNNCell
 from .cells_gru import JordanCell, LayerNormGRUCell, MinimalGatedUnitCell
@@ -43,6 +45,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AdditiveAttention",
     "BCEWithLogitsLoss",
     "Bidirectional",
     "Cell",
@@ -63,10 +66,12 @@ __all__ = [
     "LayerNormGRUCell",
     "LayerNormLSTMCell",
     "Linear",
+    "LuongAttention",
     "MSELoss",
     "MinimalGatedUnitCell",
     "Module",
     "ModuleList",
+    "MultiheadAttention",
     "Parameter",
     "PeepholeLSTMCell",
     "RNNCell",

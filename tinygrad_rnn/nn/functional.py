@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from .. import ops
 from ..errors import ArgumentError, DTypeError, ShapeError
@@ -17,10 +16,10 @@ from ..ops import gelu as _exact_gelu
 from ..ops import leaky_relu, linear, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
 from ..ops.gathering import Take
 from ..primitive import bind
-from ..random import as_generator
 from ..tensor import Tensor
 from ..types import float16, float32
-from .checks import check_probability
+from .attention_functions import scaled_dot_product_attention
+from .dropout import dropout
 from .loss_functions import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -46,6 +45,7 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "relu",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
@@ -62,18 +62,6 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     if approximate != "tanh":
         raise ArgumentError(f"gelu: approximate is {approximate!r}, expected 'none' or 'tanh'.")
     return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
-
-
-def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Any = None) -> Tensor:
-    """Zero each element with probability p and divide the others by 1 - p.
-
-    Srivastava et al., 2014. With p = 0, or not training, x itself; with p = 1, zeros.
-    """
-    check_probability("dropout", p=p)
-    if not training or p == 0:
-        return x
-    keep = as_generator(rng, x.backend).bernoulli(1.0 - p, x.shape).to(x.backend)
-    return ops.where(keep, x * (0.0 if p == 1 else 1.0 / (1.0 - p)), ops.zeros_like(x))
 
 
 def layer_norm(
