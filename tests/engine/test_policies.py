@@ -146,6 +146,12 @@ def test_ties_share_equally():
     assert g.sum() == pytest.approx(1000.0, rel=0.05)
 
 
+def test_a_zero_cotangent_stops_the_quotient_that_mod_overflows_to():
+    big, small = tg.tensor([65504.0], "float16"), tg.tensor([6e-8], "float16")
+    _, pull = tg.vjp(tg.remainder, big, small)
+    assert [g.tolist() for g in pull(tg.zeros((1,), "float16"))] == [[0.0], [0.0]]
+
+
 def test_where_keeps_an_infinite_cotangent_from_the_other_branch():
     a, b, c = tg.tensor([0.0, 4.0]), tg.tensor([5.0, 0.0]), tg.tensor([True, False])
     ga, gb = tg.grad(lambda a, b: tg.sqrt(tg.where(c, a, b)).sum(), (0, 1))(a, b)

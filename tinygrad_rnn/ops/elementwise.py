@@ -175,7 +175,7 @@ class Mod(Binary, name="mod"):
     kinds = "iuf"
     reference = staticmethod(_mod)
     samples = binary(0.1, 0.35, second=(0.4, 3))
-    vjp = (lambda g, y, a, b: g, lambda g, y, a, b: -g * bind(FloorDiv, a, b))
+    vjp = (lambda g, y, a, b: g, lambda g, y, a, b: -zmul(g, bind(FloorDiv, a, b)))
 
 
 class Maximum(Binary, name="maximum"):
