@@ -35,29 +35,20 @@ def tanh_cell(hidden: int, radius: float, rng: np.random.Generator) -> nn.RNNCel
     return cell
 
 
-def keeping(cell: nn.Cell, **gates: tuple[int, float]) -> nn.Cell:
-    """The cell with biases of ±6, which close and open gates as training may: σ(6) = 0.998."""
-    bias = cell.bias_ih.detach().numpy().copy()
-    for gate, value in gates.values():
-        bias[gate * cell.hidden_size : (gate + 1) * cell.hidden_size] = value
-    cell.bias_ih.assign_(tg.tensor(bias))
-    return cell
-
-
 def cells(hidden: int, rng: np.random.Generator) -> dict[str, nn.Cell]:
-    """As they are initialised, and the gated ones also as training can make them: "keep"."""
-    sizes, kind = (INPUTS, hidden), {"dtype": "float64"}
+    """As they are initialised, and with gates opened or closed, σ(±6), as training may do it."""
+    sizes, kind, gate = (INPUTS, hidden), {"dtype": "float64"}, nn.init.gate_bias_
     return {
         "tanh, radius 0.9": tanh_cell(hidden, 0.9, rng),
         "tanh, radius 1": tanh_cell(hidden, 1.0, rng),
         "tanh, radius 2": tanh_cell(hidden, 2.0, rng),
         "tanh, orthogonal": nn.RNNCell(*sizes, recurrent_init="orthogonal", **kind),
         "ReLU, W = I": nn.RNNCell(*sizes, True, "relu", recurrent_init="identity", **kind),
-        "LSTM 1997, i closed": keeping(nn.LSTM1997Cell(*sizes, **kind), i=(0, -6)),
+        "LSTM 1997, i closed": gate(nn.LSTM1997Cell(*sizes, **kind), i=-6),
         "LSTM": nn.LSTMCell(*sizes, forget_bias=1.0, **kind),
         "GRU": nn.GRUCell(*sizes, **kind),
-        "LSTM, f open, i closed": keeping(nn.LSTMCell(*sizes, **kind), i=(0, -6), f=(1, 6)),
-        "GRU, z open": keeping(nn.GRUCell(*sizes, **kind), z=(1, 6)),
+        "LSTM, f open, i closed": gate(nn.LSTMCell(*sizes, **kind), f=6, i=-6),
+        "GRU, z open": gate(nn.GRUCell(*sizes, **kind), z=6),
     }
 
 

@@ -197,12 +197,44 @@ def test_options_at_the_start():
         nn.LayerNormLSTMCell(3, 5, forget_bias=1.5),
     ):
         total = (cell.bias_ih + cell.bias_hh).detach().numpy()
-        assert (total[cell.forget_slice] == 1.5).all()
-        assert (np.delete(total, np.r_[cell.forget_slice]) != 1.5).all()
+        blocks = total.reshape(len(cell.gates), 5) == 1.5
+        assert [bool(row.all()) for row in blocks] == [gate == "f" for gate in cell.gates]
+        assert blocks.sum() == 5
     layer = nn.LSTM(3, 5, 2, bidirectional=True, forget_bias=2.0)
     for suffix in ("l0", "l0_reverse", "l1", "l1_reverse"):
         total = getattr(layer, f"bias_ih_{suffix}") + getattr(layer, f"bias_hh_{suffix}")
         assert (total.detach().numpy()[5:10] == 2.0).all()
+
+
+GATED = [c for c in vars(nn).values() if isinstance(c, type) and getattr(c, "keeps", None)]
+
+
+@pytest.mark.parametrize("kind", GATED, ids=lambda c: c.__name__)
+def test_gates_are_those_of_the_letters(kind, rng):
+    """With the gates set to keep, the state stands still for a hundred random steps."""
+    cell = kind(3, 5, **f64)
+    for weight in (cell.weight_ih, cell.weight_hh):
+        nn.init.normal_(weight, std=0.3)
+    assert cell.weight_ih.shape[0] == 5 * len(cell.gates)
+    nn.init.gate_bias_(cell, **{gate: 60.0 * sign for gate, sign in cell.keeps.items()})
+    carry = cell.initial_carry((2,))
+    pair = isinstance(carry, tuple)
+    first = [rng.normal(size=c.shape) for c in (carry if pair else [carry])]
+    state = tuple(first) if pair else first[0]
+    _, last = nn.Recurrent(cell)(rng.normal(size=(100, 2, 3)), state)
+    kept = last[-1] if pair else last  # the memory c, or h
+    assert np.abs(kept.detach().numpy() - first[-1]).max() < 1e-12
+
+
+def test_chrono_spreads_the_times_of_forgetting():
+    """Units forget with factors σ(b) = 1 - 1/(1 + u), u uniform on [1, longest - 1]."""
+    cell = nn.init.chrono_(nn.LSTMCell(3, 400, **f64), 100, rng=0)
+    total = (cell.bias_ih + cell.bias_hh).detach().numpy().reshape(4, 400)
+    times = np.exp(total[1])
+    assert 1 <= times.min() < 3 and 97 < times.max() <= 99 and abs(times.mean() - 50) < 5
+    assert np.array_equal(total[0], -total[1])
+    gru = nn.init.chrono_(nn.GRU(3, 5, 2, **f64), 100, rng=0)
+    assert ((gru.bias_ih_l1 + gru.bias_hh_l1).detach().numpy()[5:10] >= 0).all()
 
 
 def test_seed_decides_and_weights_differ():

@@ -11,7 +11,7 @@ Out: the same carry, y [B, H].
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from .. import ops
@@ -37,13 +37,16 @@ def identity(x: Tensor) -> Tensor:
 class Cell(Module):
     """Base class of cells with parameters, PyTorch's names and layouts.
 
-    A subclass sets `gates` and writes `forward(carry, x, read=identity)`; `read` is applied to h
-    where a matrix product reads it (variational dropout lives there). weight_ih [G*H, I],
+    A subclass sets `gates`, a letter for each of its G blocks of rows, and writes
+    `forward(carry, x, read=identity)`; `read` is applied to h where a matrix product reads it
+    (variational dropout lives there). `keeps` says which gates keep the state when they are open
+    (1) or closed (-1); the initialisers of biases read it. weight_ih [G*H, I],
     weight_hh [G*H, R], bias_ih and bias_hh [G*H] start uniform on ±1/sqrt(H); R = H unless the
     state that is fed back has another size.
     """
 
-    gates: ClassVar[int] = 1
+    gates: ClassVar[str] = "h"
+    keeps: ClassVar[Mapping[str, int]] = {}
     input_size: int
     hidden_size: int
 
@@ -59,7 +62,7 @@ class Cell(Module):
     ):
         check_positive(self.where(), input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
-        rows, bound = self.gates * hidden_size, 1.0 / math.sqrt(hidden_size)
+        rows, bound = len(self.gates) * hidden_size, 1.0 / math.sqrt(hidden_size)
         rng = as_generator(rng)
         back = hidden_size if recurrent_size is None else recurrent_size
         self.weight_ih = Parameter.uniform((rows, input_size), bound, dtype, rng)

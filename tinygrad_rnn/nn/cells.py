@@ -89,7 +89,7 @@ class LSTMCell(Cell):
     ((2, 4), (2, 4), True)
     """
 
-    gates = 4
+    gates, keeps = "ifgo", {"f": 1, "i": -1}
 
     def __init__(
         self,
@@ -116,7 +116,6 @@ class LSTMCell(Cell):
         self.weight_hr = (
             Parameter.uniform((proj_size, hidden_size), bound, dtype, rng) if proj_size else None
         )
-        self.forget_slice = slice(hidden_size, 2 * hidden_size)
         if forget_bias is not None:
             init.forget_bias_(self, forget_bias)
 
@@ -156,7 +155,7 @@ class GRUCell(Cell):
     (2, 4)
     """
 
-    gates = 3
+    gates, keeps = "rzn", {"z": 1}
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class MinimalGatedUnitCell(Cell):
     Zhou, Wu, Zhang, Zhou, 2016, Minimal gated unit for recurrent neural networks.
     """
 
-    gates = 2
+    gates, keeps = "fn", {"f": -1}
 
     def forward(self, carry: Tensor, x: Tensor, read: Read = identity) -> tuple[Tensor, Tensor]:
         h, H = carry, self.hidden_size
@@ -54,7 +54,7 @@ class LayerNormGRUCell(Cell):
     biases of their own. Ba, Kiros, Hinton, 2016, Layer normalization.
     """
 
-    gates = 3
+    gates, keeps = "rzn", {"z": 1}
 
     def __init__(
         self,

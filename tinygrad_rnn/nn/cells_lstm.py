@@ -37,7 +37,7 @@ class LSTM1997Cell(_MemoryCell):
     Hochreiter, Schmidhuber, 1997, Long short-term memory.
     """
 
-    gates = 3
+    gates, keeps = "igo", {"i": -1}
 
     def forward(self, carry: Carry, x: Tensor, read: Read = identity) -> tuple[Carry, Tensor]:
         h, c = carry
@@ -57,7 +57,7 @@ class CoupledLSTMCell(_MemoryCell):
     Greff et al., 2015, LSTM: a search space odyssey.
     """
 
-    gates = 3
+    gates, keeps = "fgo", {"f": 1}
 
     def __init__(
         self,
@@ -70,7 +70,6 @@ class CoupledLSTMCell(_MemoryCell):
         rng: Any = None,
     ):
         super().__init__(input_size, hidden_size, bias, dtype=dtype, rng=rng)
-        self.forget_slice = slice(0, hidden_size)
         if forget_bias is not None:
             init.forget_bias_(self, forget_bias)
 
@@ -94,7 +93,7 @@ class PeepholeLSTMCell(_MemoryCell):
     count.
     """
 
-    gates = 4
+    gates, keeps = "ifgo", {"f": 1, "i": -1}
 
     def __init__(
         self,
@@ -110,7 +109,6 @@ class PeepholeLSTMCell(_MemoryCell):
         super().__init__(input_size, hidden_size, bias, dtype=dtype, rng=rng)
         bound = 1.0 / math.sqrt(hidden_size)
         self.weight_ch = Parameter.uniform((3 * hidden_size,), bound, dtype, rng)
-        self.forget_slice = slice(hidden_size, 2 * hidden_size)
         if forget_bias is not None:
             init.forget_bias_(self, forget_bias)
 
@@ -133,7 +131,7 @@ class LayerNormLSTMCell(_MemoryCell):
     The norms have a weight each and no bias of their own, except LN_c. Ba, Kiros, Hinton, 2016.
     """
 
-    gates = 4
+    gates, keeps = "ifgo", {"f": 1, "i": -1}
 
     def __init__(
         self,
@@ -150,7 +148,6 @@ class LayerNormLSTMCell(_MemoryCell):
         self.norm_ih = LayerNorm(4 * hidden_size, eps, bias=False, dtype=dtype)
         self.norm_hh = LayerNorm(4 * hidden_size, eps, bias=False, dtype=dtype)
         self.norm_c = LayerNorm(hidden_size, eps, dtype=dtype)
-        self.forget_slice = slice(hidden_size, 2 * hidden_size)
         if forget_bias is not None:
             init.forget_bias_(self, forget_bias)
 

@@ -152,22 +152,69 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), rng=rng)
 
 
-def forget_bias_(cell: Any, value: float = 1.0) -> Any:
-    """Make the forget gate's total bias (b_ih + b_hh) equal to `value`, in a cell or in nn.LSTM.
+def gate_bias_(module: Any, **values: Any) -> Any:
+    """Make the total bias (b_ih + b_hh) of the named gates equal to a value, or to values [H].
+
+    In every cell of `module` that has them; their letters are in the cells' docstrings.
+
+    >>> import tinygrad_rnn as tg
+    >>> gru = gate_bias_(tg.nn.GRU(2, 3), z=4.0)
+    >>> (gru.bias_ih_l0 + gru.bias_hh_l0)[3:6].tolist()
+    [4.0, 4.0, 4.0]
+    """
+    cells = [m for m in module.modules() if isinstance(getattr(m, "gates", None), str)]
+    chosen = [m for m in cells if set(values) <= set(m.gates) and m.bias_ih is not None]
+    if not chosen:
+        there = ", ".join(f"{m.where()} {m.gates}" for m in cells) or "none"
+        raise ArgumentError(
+            f"gate_bias_: {module.where()} has no cell with biases and the gates "
+            f"{' '.join(values)}; its cells: {there}."
+        )
+    for m in chosen:
+        for bias, factor in ((m.bias_ih, 1), (m.bias_hh, 0)):
+            host = np.array(bias.detach().numpy()).reshape(len(m.gates), m.hidden_size)
+            for gate, value in values.items():
+                host[m.gates.index(gate)] = factor * np.asarray(value)
+            _set(bias, host.reshape(-1))
+    return module
+
+
+def forget_bias_(module: Any, value: float = 1.0) -> Any:
+    """Make the total bias of the forget gates f equal to `value`, in an LSTM cell or in nn.LSTM.
 
     Gers, Schmidhuber, Cummins, 2000; Jozefowicz, Zaremba, Sutskever, 2015.
     """
-    found = [m for m in cell.modules() if hasattr(m, "forget_slice") and m.bias_ih is not None]
+    for m in _keepers(module, "forget_bias_", "f"):
+        gate_bias_(m, f=value)
+    return module
+
+
+def chrono_(module: Any, longest: float, *, rng: Any = None) -> Any:
+    """Biases with which gated cells begin to remember for up to `longest` steps.
+
+        b = log u,  u uniform on [1, longest - 1],  for gates that keep the state when open (LSTM:
+        f, GRU: z), -b for those that keep it when closed (LSTM: i)
+
+    Each of the H units remembers for about u steps. Tallec, Ollivier, 2018, Can recurrent neural
+    networks warp time?
+    """
+    if not longest >= 2:
+        raise ArgumentError(f"chrono_: longest is {longest!r}, expected a number of steps >= 2.")
+    generator = as_generator(rng)
+    for m in _keepers(module, "chrono_"):
+        u = generator.uniform((m.hidden_size,), 1.0, longest - 1.0, dtype="float64").numpy()
+        gate_bias_(m, **{gate: sign * np.log(u) for gate, sign in m.keeps.items()})
+    return module
+
+
+def _keepers(module: Any, what: str, gate: str | None = None) -> list[Any]:
+    """The cells with biases and gates that keep the state (with `gate`: when that one is open)."""
+    found = [m for m in module.modules() if getattr(m, "keeps", None) and m.bias_ih is not None]
+    found = [m for m in found if gate is None or m.keeps.get(gate) == 1]
     if not found:
-        raise ArgumentError(
-            f"forget_bias_: {cell.where()} has no cell with a forget gate and biases."
-        )
-    for m in found:
-        for bias, level in ((m.bias_ih, value), (m.bias_hh, 0.0)):
-            host = np.array(bias.detach().numpy())
-            host[m.forget_slice] = level
-            _set(bias, host)
-    return cell
+        kind = "a gate that keeps the state" if gate is None else f"a gate {gate} that keeps it"
+        raise ArgumentError(f"{what}: {module.where()} has no cell with biases and {kind}.")
+    return found
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
