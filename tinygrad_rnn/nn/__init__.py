@@ -29,6 +29,7 @@ from .layers import (
 from .losses import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
+    CTCLoss,
     HuberLoss,
     L1Loss,
     MSELoss,
@@ -48,6 +49,7 @@ __all__ = [
     "AdditiveAttention",
     "BCEWithLogitsLoss",
     "Bidirectional",
+    "CTCLoss",
     "Cell",
     "CellWrapper",
     "CoupledLSTMCell",

@@ -19,6 +19,7 @@ from ..primitive import bind
 from ..tensor import Tensor
 from ..types import float16, float32
 from .attention_functions import scaled_dot_product_attention
+from .ctc import ctc_loss
 from .dropout import dropout
 from .loss_functions import (
     binary_cross_entropy_with_logits,
@@ -33,6 +34,7 @@ from .loss_functions import (
 __all__ = [
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "embedding",
     "gelu",

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from . import loss_functions as L
+from .ctc import ctc_loss
 from .module import Module
 
 
@@ -43,6 +44,32 @@ class CrossEntropyLoss(Module):
             self.reduction,
             self.label_smoothing,
             self.axis,
+        )
+
+
+class CTCLoss(Module):
+    """`functional.ctc_loss`: labels to a sequence without saying where each of them is.
+
+    >>> import tinygrad_rnn as tg
+    >>> logp = tg.log_softmax(tg.zeros((5, 2, 4)))
+    >>> round(tg.nn.CTCLoss(reduction="sum")(logp, [[1, 2], [3, 0]], [5, 4], [2, 1]).item(), 4)
+    6.6187
+    """
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False):
+        self.blank, self.reduction, self.zero_infinity = blank, reduction, zero_infinity
+
+    def forward(
+        self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any
+    ) -> Tensor:
+        return ctc_loss(
+            log_probs,
+            targets,
+            input_lengths,
+            target_lengths,
+            self.blank,
+            self.reduction,
+            self.zero_infinity,
         )
 
 
