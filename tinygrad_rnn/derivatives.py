@@ -16,7 +16,7 @@ from .ops.movement import reshape
 from .ops.reduction import Sum
 from .primitive import bind
 from .tensor import Tensor, Tracked, Value, leaf_value, wrap
-from .trace import enable_grad, unrecorded
+from .trace import enable_grad, state, unrecorded
 from .tree import flatten, paths, tree_map, unflatten
 
 
@@ -30,8 +30,14 @@ def _leaf(x: Tensor) -> Tensor:
 def _independent(found: Sequence[Tracked], own: set[int]) -> bool:
     """Whether all of the tape starts at `own` values, so that nobody outside can ask more."""
     return all(
-        (not any(w.tracked for w in v.inputs)) if id(v) in own else v.op is not None for v in found
+        (not any(w.tracked for w in v.inputs)) if id(v) in own else not _asked_for(v) for v in found
     )
+
+
+def _asked_for(v: Tracked) -> bool:
+    """Whether `v` is a leaf whose gradient somebody could want: a tensor that still exists, or an
+    argument of a derivative that is being taken around this one."""
+    return v.op is None and (v.leaf() is not None or id(v) in state.arguments)
 
 
 def _check_float(name: str, leaves: Sequence[Any], where: Sequence[str]) -> list[Tensor]:
@@ -67,14 +73,19 @@ class _Record:
             given = list(args)
             for i, new in zip(nums, unflatten(self.treedef, self.leaves)):
                 given[i] = new
-            out = f(*given)
+            mine = {id(t._value) for t in self.leaves}
+            state.arguments |= mine
+            try:
+                out = f(*given)
+            finally:
+                state.arguments -= mine
         self.aux = None
         if aux:
             if not (isinstance(out, tuple) and len(out) == 2):
                 raise ArgumentError(f"{name}: with has_aux=True the function must return (y, aux).")
             out, self.aux = out
         self.out = out
-        self.own = {id(t._value) for t in self.leaves}
+        self.own = mine
         self.closed: bool | None = None
 
     def scalar(self) -> Tensor:

@@ -25,7 +25,8 @@ R = TypeVar("R")
 
 
 class State(threading.local):
-    """Per thread: the active tracer, whether derivatives are recorded, whether NaNs are hunted."""
+    """Per thread: the active tracer, whether derivatives are recorded, whether NaNs are hunted,
+    what derivatives are being taken."""
 
     tracer: Tracer | None = None
     grad: bool = True
@@ -33,6 +34,8 @@ class State(threading.local):
 
     def __init__(self) -> None:
         self.check = checking()
+        #: ids of the values that derivatives in progress were asked for
+        self.arguments: set[int] = set()
         # infinities and NaN are values: kernels run where NumPy does not warn of them. Entering a
         # context costs a third of what np.errstate does.
         silent = contextvars.Context()

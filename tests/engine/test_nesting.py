@@ -116,3 +116,23 @@ def test_integers_have_no_derivative():
     with pytest.raises(RuntimeError, match="scalar"):
         tg.grad(lambda x: x * 2)(tg.tensor([1.0, 2.0]))
     assert math.isfinite(1.0)
+
+
+def test_what_nobody_can_differentiate_is_not_recorded():
+    """A derivative inside leaves arguments of its own on the tape; nobody can ask for those."""
+
+    def penalty(w):
+        g = tg.grad(lambda x: tg.tanh(x @ w).sum())(tg.ones((2, 3), "float64"))
+        return (g * g).sum()
+
+    w = tg.tensor(seeded("penalty").normal(size=(3, 3)))
+    for f in (tg.grad(penalty), tg.hessian(penalty), lambda w: tg.jvp(penalty, w, w)[1]):
+        assert not f(w).requires_grad
+    outside = tg.ones_like(w).detach()
+    outside.requires_grad = True
+    assert tg.grad(lambda w: penalty(w * outside))(w).requires_grad
+    value, pull = tg.vjp(penalty, w)
+    assert not value.requires_grad and not pull(tg.ones_like(value))[0].requires_grad
+    inner = []
+    tg.grad(lambda w: inner.append(tg.grad(penalty)(w)) or (inner[0] ** 2).sum())(w)
+    assert inner[0].requires_grad
