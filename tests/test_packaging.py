@@ -22,7 +22,7 @@ FLOORS = [
     {"bench", "testing"},
     {"__init__"},
     {"extend"},
-    {"nn", "optim", "data"},
+    {"nn", "optim", "data", "decoding", "metrics"},
     {"storage"},
     {"jit"},
     {"lower", "explanation", "call"},

@@ -52,7 +52,7 @@ from .types import bool_ as bool
 from .vectorize import vmap
 
 if TYPE_CHECKING:
-    from . import data, nn, optim
+    from . import data, decoding, metrics, nn, optim
     from .storage import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 
 __version__ = "0.1.0"
@@ -60,8 +60,9 @@ __version__ = "0.1.0"
 # Loaded when first used, so that importing the engine stays quick.
 _before_first.append(lambda: importlib.import_module(".passes", __name__))
 _LAZY = {
-    "data": "data", "nn": "nn", "optim": "optim", "load_checkpoint": "storage",
-    "load_tensors": "storage", "save_checkpoint": "storage", "save_tensors": "storage",
+    "data": "data", "decoding": "decoding", "metrics": "metrics", "nn": "nn", "optim": "optim",
+    "load_checkpoint": "storage", "load_tensors": "storage", "save_checkpoint": "storage",
+    "save_tensors": "storage",
 }  # fmt: skip
 
 
@@ -80,10 +81,10 @@ __all__ = [
     "ArgumentError", "Backend", "BackendError", "CheckpointError", "DType", "DTypeError",
     "Generator", "GradientError", "Graph", "GraphError", "IndexRangeError", "NaNError",
     "ShapeError", "Tensor", "TinygradRnnError", "TraceError", "Type", "bool", "checkpoint",
-    "custom_vjp", "data", "default_dtype", "enable_grad", "explain", "float16", "float32",
-    "float64", "get_backend", "grad", "hessian", "hvp", "int8", "int16", "int32", "int64",
-    "is_grad_enabled", "jacobian", "jit", "jvp", "list_backends", "load_checkpoint",
-    "load_tensors", "manual_seed", "nn", "no_grad", "optim", "random", "save_checkpoint",
+    "custom_vjp", "data", "decoding", "default_dtype", "enable_grad", "explain", "float16",
+    "float32", "float64", "get_backend", "grad", "hessian", "hvp", "int8", "int16", "int32",
+    "int64", "is_grad_enabled", "jacobian", "jit", "jvp", "list_backends", "load_checkpoint",
+    "load_tensors", "manual_seed", "metrics", "nn", "no_grad", "optim", "random", "save_checkpoint",
     "save_tensors", "scan", "set_default_dtype", "trace", "uint8", "uint16", "uint32", "uint64",
     "use_backend", "value_and_grad", "vjp", "vmap", *_functions,
 ]  # fmt: skip

@@ -222,3 +222,20 @@ def test_gelu(approximate, rng, close):
     y2.sum().backward()
     close(y, y2)
     close(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_embedding_from_vectors(freeze, rng, close):
+    vectors, ids = rng.normal(size=(6, 4)), rng.integers(0, 6, size=(3, 5))
+    theirs = torch.nn.Embedding.from_pretrained(torch.tensor(vectors), freeze, padding_idx=2)
+    before = tg.random.default_generator().state.tolist()
+    ours = tg.nn.Embedding.from_pretrained(vectors, freeze, padding_idx=2)
+    assert tg.random.default_generator().state.tolist() == before
+    close(ours(ids), theirs(torch.from_numpy(ids)), 0)
+    assert ours.weight.requires_grad is theirs.weight.requires_grad is not freeze
+    if not freeze:
+        (ours(ids) ** 3).sum().backward()
+        (theirs(torch.from_numpy(ids)) ** 3).sum().backward()
+        close(ours.weight.grad, theirs.weight.grad, 1e-12)
+    with pytest.raises(tg.errors.ShapeError, match=r"from_pretrained: got f64\[6\]"):
+        tg.nn.Embedding.from_pretrained(vectors[:, 0])

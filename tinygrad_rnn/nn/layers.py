@@ -95,6 +95,27 @@ class Embedding(Module):
             host[self.padding_idx] = 0.0
             self.weight.assign_(asarray(host).to(self.weight.backend))
 
+    @classmethod
+    def from_pretrained(
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None
+    ) -> Embedding:
+        """A layer with the given vectors [V, E], which are not trained if `freeze`.
+
+        >>> import tinygrad_rnn as tg
+        >>> table = tg.nn.Embedding.from_pretrained([[0.0, 1.0], [2.0, 3.0]])
+        >>> table(tg.tensor([1])).tolist(), table.weight.requires_grad
+        ([[2.0, 3.0]], False)
+        """
+        given = asarray(embeddings)
+        if given.ndim != 2 or not given.dtype.is_float:
+            raise ShapeError(
+                f"nn.{cls.__name__}.from_pretrained: got {given.type}, expected floats [V, E]."
+            )
+        rows, size = given.shape
+        layer = cls(rows, size, padding_idx, dtype=given.dtype, rng=0)  # drawn for nothing
+        layer.weight = Parameter(given.detach(), requires_grad=not freeze)
+        return layer
+
     def forward(self, ids: Any) -> Tensor:
         ids = asarray(ids)
         if not ids.dtype.is_integer:
