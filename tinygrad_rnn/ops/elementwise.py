@@ -340,7 +340,9 @@ class Cast(Primitive, name="cast"):
 
 
 def _cast(x: Any, dtype: DType) -> Any:
-    if np.iscomplexobj(x) and dtype.is_float:
-        return x  # the complex step keeps its perturbation
+    if np.iscomplexobj(x):
+        if dtype.is_float:
+            return x  # the complex step keeps its perturbation
+        x = np.real(x)
     with np.errstate(invalid="ignore", over="ignore"):
         return np.asarray(x).astype(dtype.np)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ def _complex_max(x: Any, axes: Axes) -> Any:
     if not np.iscomplexobj(x):
         return np.max(x, axes)
     rest = tuple(i for i in range(x.ndim) if i not in axes)
-    flat = np.transpose(x, rest + axes).reshape(*(x.shape[i] for i in rest), -1)
+    n = math.prod(x.shape[i] for i in axes)
+    flat = np.transpose(x, rest + axes).reshape(*(x.shape[i] for i in rest), n)
     return np.take_along_axis(flat, flat.real.argmax(-1)[..., None], -1)[..., 0]
 
 

@@ -64,19 +64,19 @@ def _perturbed(x: Any) -> bool:
 
 
 class ComplexStep:
-    """Derivatives of a recorded function; `NotAnalytic` if its references do not allow it."""
+    """Derivatives of a graph; `NotAnalytic` if its references do not allow them."""
 
-    def __init__(self, program: Recorded):
-        self.program, self.graph = program, without_stopped(program.graph)
+    def __init__(self, graph: Graph, captured: Sequence[np.ndarray] = ()):
+        self.graph, self.captured = without_stopped(graph), captured
         self.watched = False
 
     def outputs(self, arrays: Sequence[Any]) -> list[Any]:
         """The results at complex arguments."""
         if self.watched:
-            return self.program.interpret(*arrays, graph=self.graph)
+            return self.graph.interpret(*arrays, *self.captured)
         try:
             with watching(_refuse_loss):
-                ys = self.program.interpret(*arrays, graph=self.graph)
+                ys = self.graph.interpret(*arrays, *self.captured)
         except TypeError as error:  # what NumPy says of a function without a complex loop
             raise NotAnalytic(str(error)) from error
         self.watched = True
@@ -117,7 +117,7 @@ def complex_step(
     """
     program = Recorded(f, arrays)
     given = [np.asarray(a.numpy()) for a in program.args]
-    oracle = ComplexStep(program)
+    oracle = ComplexStep(program.graph, program.captured)
     out: list[np.ndarray | None] = []
     for k, a in enumerate(given):
         if a.dtype.kind != "f":

@@ -58,10 +58,9 @@ class Recorded:
         self.n = sum(s is None for s in recording.static)
         self.captured = [host(source(self.args)) for source in recording.sources]
 
-    def interpret(self, *arrays: Any, graph: Graph | None = None) -> list[Any]:
+    def interpret(self, *arrays: Any) -> list[Any]:
         """The results by the primitives' references, real or complex."""
-        graph = graph or self.graph
-        return graph.interpret(*arrays, *self.captured)[: self.n]
+        return self.graph.interpret(*arrays, *self.captured)[: self.n]
 
     def run(self, which: str, backend: str = "numpy") -> list[np.ndarray]:
         """The results by a backend's program, after the named passes."""

@@ -17,10 +17,12 @@ except ImportError as error:
 from ...tensor import Tensor
 from .arrays import arrays, layouts, tensors
 from .calls import primitive_calls
+from .programs import programs
 from .types import broadcastable_shapes, dtypes, shapes
 
 __all__ = [
-    "arrays", "broadcastable_shapes", "dtypes", "layouts", "primitive_calls", "shapes", "tensors",
+    "arrays", "broadcastable_shapes", "dtypes", "layouts", "primitive_calls", "programs", "shapes",
+    "tensors",
 ]  # fmt: skip
 
 register_type_strategy(Tensor, tensors())

@@ -1,0 +1,30 @@
+"""Strategies of random programs."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from ..programs import BITS, Program, generate
+
+NUMBERS = st.integers(0, 2**BITS - 1)
+
+
+@st.composite
+def programs(
+    draw: st.DrawFn,
+    *,
+    min_lines: int = 0,
+    max_lines: int = 14,
+    floats: str = "float64",
+    rows: bool = False,
+    loops: bool | None = None,
+) -> Program:
+    """Programs over all primitives, valid by construction: call them, print them.
+
+    A line is a primitive, a few of them, or a loop, a call, a batch with lines of its own. floats:
+    "float64", "float32" or "mixed". rows: loops over batches of rows, which backends compile.
+    loops: False: none; True: at least one. `program.arrays()` are values for the inputs, in
+    the domains of what is applied to them.
+    """
+    numbers = draw(st.lists(NUMBERS, min_size=min_lines + 2, max_size=max_lines + 2))
+    return generate(numbers, floats=floats, rows=rows, loops=loops)
