@@ -28,7 +28,7 @@ FLOORS = [
     {"lower", "explanation", "call"},
     {"passes"},
     {"scan"},
-    {"residuals"},
+    {"residuals", "invariants"},
     {"derivatives"},
     {"autodiff"},
     {"pullbacks"},

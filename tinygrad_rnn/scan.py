@@ -16,6 +16,7 @@ import numpy as np
 from .backend import Backend, ProgramCache, compiled, get_backend, run
 from .errors import ArgumentError, DTypeError, ShapeError
 from .graph import Graph, Node, Var
+from .invariants import hoist
 from .ops.contraction import contract
 from .ops.creation import tensor, zeros_like
 from .ops.movement import Concat, moveaxis, narrow, reshape
@@ -222,6 +223,7 @@ def scan(
     body, captured, out_def, y_def = _trace_step(
         step, backend, carry_leaves, carry_def, x_leaves, x_def
     )
+    body, captured = hoist(body, captured)
     attrs = {
         "body": body, "n_const": len(captured), "n_carry": len(carry_leaves), "length": T,
         "reverse": bool(reverse), "shown": len(body.outputs), "save": save,
