@@ -370,7 +370,7 @@ class _Lowering:
         made = {p.out for p in self.products}
         reduced = {n.outputs[0] for n in self.body.nodes if n.op.name in ("sum", "max")}
         for v, kind in kept.items():
-            if v in made or (v in reduced and kind == "scratch"):
+            if v in made or v in reduced:  # its product or reduction writes it where it is kept
                 continue
             node = self.producer.get(v)
             joined = node is not None and node.op.name in JOINS

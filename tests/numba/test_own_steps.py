@@ -212,3 +212,24 @@ def test_views_are_read_as_they_are(rng):
             _, y = tg.scan(lambda h, x: (tg.tanh(h @ w.T + x), h), h, x)  # noqa: B023
             found.append(y.numpy())
     assert distance(found[1], found[0]) <= 1e-12
+
+
+@pytest.mark.parametrize("reduce", [tg.sum, tg.max], ids=lambda f: f.__name__)
+def test_sums_and_maxima_of_rows_are_outputs_and_carries(reduce, rng, refused):
+    """What a reduction makes is written once, where it is kept: as a stack, a carry, or both."""
+
+    def step(carry, x):
+        h, total = carry
+        h = tg.tanh(h + x)
+        row = reduce(h, 1)
+        return (h, row), (row, reduce(tg.sign(h) * 0.3, 1), h * total.reshape(B, 1))
+
+    h, x = rng.normal(size=(B, H)), rng.normal(size=(T, B, H))
+    found = {}
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            end, ys = tg.scan(step, (tg.tensor(h), tg.zeros((B,), "float64")), tg.tensor(x))
+            found[backend] = [v.numpy() for v in (*end, *ys)]
+    assert not refused
+    for a, b in zip(found["numba"], found["numpy"], strict=True):
+        assert a.dtype == b.dtype and distance(a, b) <= 1e-12
