@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .backend import use_backend
 from .graph import Graph, Node, Var
 from .tensor import Tensor
 from .vectorize import apply_node
@@ -22,9 +23,10 @@ def hoist(body: Graph, consts: Sequence[Tensor]) -> tuple[Graph, list[Tensor]]:
         return body, list(consts)
     outside = ancestors(fixed, body)
     env = dict(zip(body.inputs, consts))
-    for node in body.nodes:
-        if node in outside:
-            env.update(zip(node.outputs, apply_node(node, [env[v] for v in node.inputs])))
+    with use_backend(consts[0].backend):  # numbers have no operand that says where they belong
+        for node in body.nodes:
+            if node in outside:
+                env.update(zip(node.outputs, apply_node(node, [env[v] for v in node.inputs])))
     kept = [node for node in body.nodes if node not in fixed]
     made = {v for node in kept for v in node.outputs}
     read = {v for node in kept for v in node.inputs}.union(body.outputs) - made

@@ -210,6 +210,14 @@ def test_tensors_on_two_backends_do_not_mix(entries):
     assert (a + b.to("numpy")).tolist() == [2.0, 4.0]
 
 
+def test_a_loop_runs_where_its_operands_are():
+    """Numbers in what is computed before the loop, too, whatever backend is the default."""
+    there = Loopback()
+    w, x = (tg.tensor([1.0, 2.0], backend=there) for _ in range(2))
+    end, _ = tg.scan(lambda c, _: (c + w * 3.0, None), x, None, length=2)
+    assert end.backend is there and end.tolist() == [7.0, 14.0]
+
+
 def test_to(entries):
     entries("loopback", Loopback)
     w = tg.tensor([1.0, 2.0], requires_grad=True)
