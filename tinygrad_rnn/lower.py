@@ -193,6 +193,8 @@ class _Lowering:
     # --- forms -------------------------------------------------------------------------------
 
     def _rows(self) -> int:
+        if "rows" in self.node.attrs:
+            return int(self.node.attrs["rows"])
         sizes = {v.type.shape[0] for v in self.carry_in if v.type.shape}
         if len(sizes) != 1 or any(not v.type.shape or v.type.ndim > 2 for v in self.carry_in):
             raise Unsupported(

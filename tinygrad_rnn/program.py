@@ -13,7 +13,7 @@ from .graph import Graph, Node, Var
 
 Kernel = Callable[..., Any]
 #: Operations whose kernels return a tuple, even of one.
-SEVERAL = ("call", "custom", "scan")
+SEVERAL = ("call", "custom", "scan", "fused")
 #: Operations whose result may be a view of their operand.
 VIEWS = ("reshape", "transpose", "broadcast_to", "slice", "flip", "alias")
 #: Operations whose element i of the result is written after element i of the operands was read.
@@ -41,7 +41,7 @@ class Lifetimes:
             for v in node.outputs:
                 if node.op.name in VIEWS:
                     self.root[v] = self.root.get(node.inputs[0], node.inputs[0])
-                elif node.op.name in FRESH:
+                elif node.op.name in (*FRESH, "fused"):
                     self.fresh.add(v)
         self.born = {v for node in graph.nodes for v in node.outputs}
         self.group_last: dict[Var, int] = {}
@@ -49,7 +49,8 @@ class Lifetimes:
             r = self.root.get(v, v)
             self.group_last[r] = max(self.group_last.get(r, 0), i)
         # a loop may hand on an operand as its result, under a name that is not known here as a view
-        handed = [v for node in graph.nodes if node.op.name in SEVERAL for v in node.inputs]
+        handing = [node for node in graph.nodes if node.op.name in SEVERAL[:-1]]
+        handed = [v for node in handing for v in node.inputs]
         self.escaping = {self.root.get(v, v) for v in (*escaping, *handed, *graph.outputs)}
 
     def ending(self, i: int, node: Node) -> list[Var]:

@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_rnn_numpy import NumpyBackend, kernels, pool
 
 from tinygrad_rnn.extend import Graph, Node, Program
+from tinygrad_rnn.fuse import Fused, fuse
 from tinygrad_rnn.lower import Unsupported, lower
 
 from .bias import Biased, fuse_bias
@@ -75,6 +76,8 @@ class NumbaBackend(NumpyBackend):
         if node.op.name == Biased.name:
             run = kernels.plan(*(node.attrs[k] for k in ("a", "b", "out")))
             return lambda x, y, b: run(_Biased(b), x, y)
+        if node.op.name == Fused.name:
+            return _group(node)
         if node.op.name != "scan":
             return super().specialize(node)
         from .loops import Loop
@@ -85,11 +88,14 @@ class NumbaBackend(NumpyBackend):
             return None
 
     def compile(self, graph: Graph) -> Program:
-        return super().compile(fuse_bias(share_stacks(graph)))
+        return super().compile(_grouped(graph))
 
     def report(self, graph: Graph) -> list[tuple[str, str]]:
         rows = []
-        for node in graph.nodes:
+        for node in _grouped(graph).nodes:
+            if node.op.name == Fused.name:
+                rows += [(n.op.name, "compiled") for n in node.attrs["body"].nodes]
+                continue
             how = _product(node) if node.op.name == "contract" else "NumPy kernel"
             if node.op.name == "scan":
                 try:
@@ -99,6 +105,28 @@ class NumbaBackend(NumpyBackend):
                     how = f"loop over NumPy kernels: {reason}"
             rows.append((node.op.name, how))
         return rows
+
+
+def _grouped(graph: Graph) -> Graph:
+    """The graph with what is compiled as single nodes."""
+    return fuse(fuse_bias(share_stacks(graph)))
+
+
+def _group(node: Node) -> Callable[..., Any]:
+    """Elementwise work outside of loops: a loop of one step."""
+    from .loops import Loop
+
+    loop = Loop(node)
+    body, n_const = node.attrs["body"], node.attrs["n_const"]
+    given = [v.type.shape for v in body.inputs]
+    given = [*given[:n_const], *[(1, *shape) for shape in given[n_const:]]]
+    made = [v.type.shape for v in node.outputs]
+
+    def run(*buffers: Any) -> tuple[Any, ...]:
+        outputs = loop(*[np.reshape(b, shape) for b, shape in zip(buffers, given)])
+        return tuple([y.reshape(shape) for y, shape in zip(outputs, made)])
+
+    return run
 
 
 def _column_dots(node: Node) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tinygrad_rnn_numpy import pool
 
-from . import runtime
+from . import objects, runtime
 from .target import target
 from .tiles import panel_width, tile
 
@@ -38,7 +38,7 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
     from . import intrinsics
 
     size, step, width = bits // 8, target().rows, panel_width(bits // 8)
-    first, later = (_strip(bits, turned, packed_a, adds) for adds in (False, True))
+    strip = _strip(bits, turned, packed_a)
     copy, merge, gather, load = _copier(bits), _merger(bits), _gatherer(bits), intrinsics.load
     fill = _filler(bits)
     packs, across = int(packed_a), int(turned)
@@ -82,47 +82,44 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
                     panel = mine + size * (p - p0) * DEPTH * width
                     out = c + size * (i * N + p * width)
                     if (p + 1) * width <= N:
-                        if adds == 0:
-                            first(left, ld, panel, out, N, depth, rows)
-                        else:
-                            later(left, ld, panel, out, N, depth, rows)
+                        strip(left, ld, panel, out, N, depth, rows, adds)
                     else:
-                        first(left, ld, panel, edge, width, depth, rows)
+                        strip(left, ld, panel, edge, width, depth, rows, 0)
                         merge(edge, out, N, rows, N - p * width, adds)
 
     return product
 
 
 @functools.cache
-def _strip(bits: int, turned: bool, packed: bool, adds: bool) -> Any:
+def _strip(bits: int, turned: bool, packed: bool) -> Any:
     """All rows of one panel. `turned`: A is stored [k, rows]; `packed`: in packs of a tile's rows,
     [packs, k, rows of a tile]."""
-    from numba import njit
-
     size, step = bits // 8, target().rows
-    full, four, two, one = (tile(bits, r, turned, adds) for r in (step, 4, 2, 1))
+    full, four, two, one = (tile(bits, r, turned) for r in (step, 4, 2, 1))
 
-    @njit(error_model="numpy")  # type: ignore[misc]
-    def strip(a: int, lda: int, b: int, c: int, ldc: int, k: int, rows: int) -> None:
+    @objects.inner
+    def strip(
+        a: int, lda: int, b: int, c: int, ldc: int, k: int, rows: int, adds: int
+    ) -> None:
         along = size * (k if packed else 1 if turned else lda)
         i = 0
         while i + step <= rows:
-            full(a + i * along, lda, b, c + size * i * ldc, ldc, k)
+            full(a + i * along, lda, b, c + size * i * ldc, ldc, k, adds)
             i += step
         left = a + i * along
         if turned:
             along = size
         j = 0
         while i + 4 <= rows:
-            four(left + j * along, lda, b, c + size * i * ldc, ldc, k)
+            four(left + j * along, lda, b, c + size * i * ldc, ldc, k, adds)
             i += 4
             j += 4
         if i + 2 <= rows:
-            two(left + j * along, lda, b, c + size * i * ldc, ldc, k)
+            two(left + j * along, lda, b, c + size * i * ldc, ldc, k, adds)
             i += 2
             j += 2
         if i < rows:
-            one(left + j * along, lda, b, c + size * i * ldc, ldc, k)
+            one(left + j * along, lda, b, c + size * i * ldc, ldc, k, adds)
 
     return strip
 
@@ -130,15 +127,13 @@ def _strip(bits: int, turned: bool, packed: bool, adds: bool) -> Any:
 @functools.cache
 def _gatherer(bits: int) -> Any:
     """Pack A stored [depth, rows] to [packs, depth, rows of a tile]."""
-    from numba import njit
-
     from . import intrinsics
 
     put, get = intrinsics.put(bits), intrinsics.get(bits)
     size, step = bits // 8, target().rows
     row = intrinsics.move(bits, step)
 
-    @njit(error_model="numpy")  # type: ignore[misc]
+    @objects.inner
     def gather(a: int, lda: int, depth: int, rows: int, out: int) -> None:
         for i in range(0, rows, step):
             n = min(step, rows - i)
@@ -158,15 +153,13 @@ def _gatherer(bits: int) -> Any:
 @functools.cache
 def _copier(bits: int) -> Any:
     """Pack [depth, columns] of B with strides to rows of a panel, padded with zeros."""
-    from numba import njit
-
     from . import intrinsics
 
     put, get = intrinsics.put(bits), intrinsics.get(bits)
     size, width, lanes = bits // 8, panel_width(bits // 8), target().lanes(bits // 8)
     row, turn = intrinsics.move(bits, width), intrinsics.transpose(bits, lanes)
 
-    @njit(error_model="numpy")  # type: ignore[misc]
+    @objects.inner
     def copy(b: int, sk: int, sn: int, depth: int, columns: int, out: int) -> None:
         if sn == 1 and columns == width:
             for k in range(depth):
@@ -191,15 +184,13 @@ def _copier(bits: int) -> Any:
 @functools.cache
 def _filler(bits: int) -> Any:
     """Write a vector into panels p0 … p1 of rows of C."""
-    from numba import njit
-
     from . import intrinsics
 
     put, get = intrinsics.put(bits), intrinsics.get(bits)
     size, width = bits // 8, panel_width(bits // 8)
     row = intrinsics.move(bits, width)
 
-    @njit(error_model="numpy")  # type: ignore[misc]
+    @objects.inner
     def fill(vector: int, c: int, n: int, rows: int, p0: int, p1: int) -> None:
         for i in range(rows):
             for p in range(p0, p1):
@@ -255,14 +246,12 @@ def pack(b: Any) -> Any:
 @functools.cache
 def _merger(bits: int) -> Any:
     """Copy or add the valid columns of the last panel to C."""
-    from numba import njit
-
     from . import intrinsics
 
     put, get = intrinsics.put(bits), intrinsics.get(bits)
     size, width = bits // 8, panel_width(bits // 8)
 
-    @njit(error_model="numpy")  # type: ignore[misc]
+    @objects.inner
     def merge(edge: int, out: int, n: int, rows: int, columns: int, adds: int) -> None:
         for i in range(rows):
             for j in range(columns):

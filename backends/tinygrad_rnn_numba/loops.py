@@ -24,6 +24,9 @@ from .tiles import padded, panel_width, product
 
 #: What one core reads of its own cache; how long a step must be, in cycles, before two waits pay.
 BYTES_PER_CYCLE, WORTH_WAITING = 48, 4000
+#: Bytes of a row's widest value that stay in the cache from one level to the next; elements that
+#: one thread computes while another one wakes up.
+CACHED, ALONE = 16384, 8192
 
 
 class Loop:
@@ -35,10 +38,14 @@ class Loop:
         self.reverse: bool = node.attrs["reverse"]
         self.symbols = [levels.symbols(self.program, k) for k in range(len(self.program.levels))]
         self.products = [p for level in self.program.levels for p in level.products]
+        self.runs = self._runs()
+        self.local = self._local()
         self.numbers: dict[tuple[Any, ...], int] = {}
         self.carry_stack = self._carry_stacks()
         self.source = self._source()
         self.run: int | None = None
+        self.constant: np.ndarray | None = None
+        self.bases = [(i, key[1]) for key, i in self.numbers.items() if key[0] == "base"]
 
     # --- where things are --------------------------------------------------------------------
 
@@ -46,6 +53,22 @@ class Loop:
         """Carries whose value after a step is stacked anyway: the next step reads the stack."""
         ys = set(self.program.ys)
         return {before: after for before, after in self.program.carry if after in ys}
+
+    def _runs(self) -> list[list[int]]:
+        """The levels in order, cut before each one that begins with products."""
+        runs: list[list[int]] = []
+        for k, level in enumerate(self.program.levels):
+            if level.products or not runs:
+                runs.append([])
+            runs[-1].append(k)
+        return runs
+
+    def _local(self) -> list[Var]:
+        """Scratch that is written and read within one run of levels, for some rows at a time."""
+        several = sum(bool(x.loops or x.columns) for x in self.program.levels) > 1
+        if len(self.runs) > 1 or self.products or not several:
+            return []
+        return [v for v, kind in self.program.kept.items() if kind == "scratch"]
 
     def number(self, *key: Any) -> str:
         """The name of an integer of the problem; `parameters` fills it in."""
@@ -77,14 +100,13 @@ class Loop:
                 at = "t" if v in stacked else "(s & 1)"
                 body.append(f"y{i} = {self.number('base', v)} + {at} * {self.number('step', v)}")
             else:
-                address[v] = self.number("base", v)
+                address[v] = f"w{i}" if v in self.local else self.number("base", v)
         wait = "if members > 1: barrier(gang, members)"
-        for k, level in enumerate(self.program.levels):
-            if level.products:
-                body += [wait, *[self._product(p, address) for p in level.products], wait]
-            if level.loops or level.columns:
-                names = ", ".join(self._symbol(key, address) for key in self.symbols[k].names)
-                body.append(f"level_{k}(({names},))")
+        for run in self.runs:
+            if self.program.levels[run[0]].products:
+                products = [self._product(p, address) for p in self.program.levels[run[0]].products]
+                body += [wait, *products, wait]
+            body += self._levels(run, address)
         rows, blocks, T = self.number("rows"), self.number("blocks"), self.number("T")
         gang, way = self.number("gang"), self.number("way")
         head = [f"q{i} = load(numbers, {i})" for i in range(len(self.numbers))]
@@ -105,11 +127,32 @@ class Loop:
         ]
         return "\n".join(["def loop(numbers, block):", *["    " + line for line in lines], ""])
 
+    def _levels(self, run: list[int], address: dict[Var, str]) -> list[str]:
+        """The loops over columns of levels without products between them: one after the other for
+        some rows, which stay in the cache, then for the next ones."""
+        calls = []
+        for k in run:
+            if self.program.levels[k].loops or self.program.levels[k].columns:
+                names = ", ".join(self._symbol(key, address) for key in self.symbols[k].names)
+                calls.append(f"level_{k}(({names},))")
+        if len(calls) < 2:
+            return [f"top, end = lo, hi; {call}" for call in calls]
+        chunk, rows = self.number("chunk", run[0]), []
+        for v in self.local:
+            rows.append(
+                f"{address[v]} = {self.number('base', v)} "
+                f"+ (block * {chunk} - top) * {self.number('row', v)}"
+            )
+        return [
+            f"for top in range(lo, hi, {chunk}):",
+            *["    " + line for line in (f"end = min(hi, top + {chunk})", *rows, *calls)],
+        ]
+
     def _symbol(self, key: tuple[Any, ...], address: dict[Var, str]) -> str:
         if key[0] == "address":
             return address[key[1]]
         if key[0] in ("lo", "hi"):
-            return str(key[0])
+            return {"lo": "top", "hi": "end"}[key[0]]
         return self.number(*key)
 
     def _product(self, p: Product, address: dict[Var, str]) -> str:
@@ -156,11 +199,12 @@ class Loop:
             return self._nothing(buffers)
         if self.run is None:
             self.run = runtime.compiled(self.structure(), self.function)
-        operands = [runtime.contiguous(b) for b in buffers]
-        inputs = dict(zip(p.body.inputs, operands))
+        together = self._together()
+        blocks = 1 if together else self._blocks()
+        inputs = dict(zip(p.body.inputs, [runtime.contiguous(b) for b in buffers]))
         arrays: dict[Var, Any] = dict(inputs)
         for v, kind in p.kept.items():
-            arrays[v] = self._allocate(v, kind)
+            arrays[v] = self._allocate(v, kind, blocks)
         for before, after in p.carry:
             if after in p.padded:  # rows of the first carry lie as far apart as those of the others
                 first = np.empty(arrays[after].shape[1:], arrays[before].dtype)
@@ -172,16 +216,25 @@ class Loop:
         packed = [
             gemm.pack(inputs[q.fixed].T if q.turned else inputs[q.fixed]) for q in self.products
         ]
-        together = self._together()
-        blocks = 1 if together else self._blocks()
-        numbers = np.array(
-            [self._value(key, arrays, packed, blocks) for key in self.numbers], np.int64
-        )
+        numbers = self._numbers(arrays, packed, blocks)
         if together:
             runtime.drive_gang(self.run, numbers, self.numbers["gang",])
         else:
             runtime.drive(self.run, numbers, blocks)
         return self._results({**arrays, **before_stacks})
+
+    def _numbers(self, arrays: dict[Var, Any], packed: list[Any], blocks: int) -> np.ndarray:
+        """The integers of the problem: addresses are new in every call, the others are kept."""
+        if self.constant is None:
+            self.constant = np.array([self._value(key, arrays) for key in self.numbers], np.int64)
+        numbers = self.constant.copy()
+        numbers[self.numbers["blocks",]] = blocks
+        for i, v in self.bases:
+            numbers[i] = runtime.address(arrays[v])
+        for key, i in self.numbers.items():
+            if key[0] == "packed":
+                numbers[i] = runtime.address(packed[key[1]])
+        return numbers
 
     def _nothing(self, buffers: Any) -> tuple[Any, ...]:
         p = self.program
@@ -189,9 +242,11 @@ class Loop:
         carry = buffers[n : n + len(p.carry)]
         return (*carry, *[np.empty((self.T, *v.type.shape), v.type.dtype.np) for v in p.ys])
 
-    def _allocate(self, v: Var, kind: str) -> Any:
+    def _allocate(self, v: Var, kind: str, blocks: int) -> Any:
         d = v.type.dtype
         shape = v.type.shape
+        if v in self.local:
+            return pool.empty((blocks * self._chunk(0), *shape[1:]), d.np)
         if v in self.program.padded:
             shape = (shape[0], padded(shape[1], d.itemsize))
         if v in self._stacked:
@@ -213,8 +268,12 @@ class Loop:
         return set(self.program.ys)
 
     def _blocks(self) -> int:
-        """Threads times one, as long as every block has the rows of a tile."""
-        return max(1, min(runtime.threads(), self.program.rows // min(target().rows, 4)))
+        """Threads times one, as long as every block has the rows of a tile, or enough to do."""
+        if self.products:
+            return max(1, min(runtime.threads(), self.program.rows // min(target().rows, 4)))
+        widths = sum(w for level in self.program.levels for w in level.loops)
+        share = self.T * self.program.rows * widths // ALONE
+        return max(1, min(runtime.threads(), self.program.rows, share))
 
     def _together(self) -> bool:
         """Whether threads share the columns of every product and wait for each other, instead of
@@ -229,20 +288,28 @@ class Loop:
         phases = sum(bool(level.products) for level in self.program.levels)
         return cycles > WORTH_WAITING * phases and runtime.gangs()
 
-    def _value(
-        self, key: tuple[Any, ...], arrays: dict[Var, Any], packed: list[Any], blocks: int
-    ) -> int:
+    def _chunk(self, first: int) -> int:
+        """Rows at a time for the run of levels that begins with `first`: what a cache holds."""
+        run = next(run for run in self.runs if run[0] == first)
+        widths = [w for k in run for w in self.program.levels[k].loops]
+        return max(1, CACHED // (8 * max([*widths, 1])))
+
+    def _value(self, key: tuple[Any, ...], arrays: dict[Var, Any]) -> int:
+        """An integer of the problem that is the same in every call (0 for others)."""
         kind, *rest = key
         p = self.program
-        if kind == "base":
-            return runtime.address(arrays[rest[0]])
+        if kind in ("base", "packed", "blocks", "gang"):
+            return 0
+        if kind == "chunk":
+            return self._chunk(rest[0])
+        if kind == "row":
+            v = rest[0]
+            return v.type.dtype.itemsize * (self._row_stride(v, arrays[v]))  # type: ignore[no-any-return]
         if kind == "step":
             a = arrays[rest[0]]
             return int(a.strides[0]) if a.ndim else 0
         if kind == "stride":
             return self._row_stride(rest[0], arrays[rest[0]])
-        if kind == "packed":
-            return runtime.address(packed[rest[0]])
         if kind == "k":
             return self.products[rest[0]].k
         if kind == "panels":
@@ -255,8 +322,7 @@ class Loop:
             return int(filled.view(f"i{d.itemsize}"))
         if kind in ("size", "offset"):
             return int(rest[0])
-        return {"rows": p.rows, "blocks": blocks, "T": self.T, "way": -1 if self.reverse else 1,
-                "gang": 0}[kind]  # fmt: skip
+        return {"rows": p.rows, "T": self.T, "way": -1 if self.reverse else 1}[kind]
 
     @staticmethod
     def _row_stride(v: Var, a: Any) -> int:

@@ -50,6 +50,14 @@ def emit(function: Callable[[int, int], None], name: str) -> bytes:
         return bytes(library._get_compiled_object())
 
 
+def inner(function: Callable[..., None]) -> Any:
+    """A function that only compiled functions call: no wrapper for Python is made."""
+    from numba import njit
+
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(error_model="numpy", **options)(function)
+
+
 #: Code that runs must stay, together with what owns its memory.
 _engines: list[Any] = []
 

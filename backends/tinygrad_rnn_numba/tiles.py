@@ -12,6 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from . import objects
 from .target import target
 
 I64 = ir.IntType(64)
@@ -28,11 +29,12 @@ def padded(n: int, itemsize: int) -> int:
 
 
 @functools.cache
-def tile(bits: int, rows: int, turned: bool = False, adds: bool = False, panels: int = 1) -> Any:
-    """intrinsic(a, lda, b, c, ldc, k): C[rows, panel] = A[rows, k] @ B[k, panel].
+def tile(bits: int, rows: int, turned: bool = False, panels: int = 1) -> Any:
+    """intrinsic(a, lda, b, c, ldc, k, adds): C[rows, panel] = A[rows, k] @ B[k, panel], and what
+    was in C if `adds` is not 0.
 
-    Strides are in elements. turned: A is stored [k, rows]. adds: C is added to. panels: as many at
-    once, which lie one after another.
+    Strides are in elements. turned: A is stored [k, rows]. panels: as many at once, which lie one
+    after another.
     """
     from numba import types
     from numba.extending import intrinsic
@@ -40,12 +42,14 @@ def tile(bits: int, rows: int, turned: bool = False, adds: bool = False, panels:
     lanes, vectors, size = target().lanes(bits // 8), target().vectors, bits // 8
 
     @intrinsic  # type: ignore[misc]
-    def product(typingctx: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, k: Any) -> Any:
+    def product(
+        typingctx: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, k: Any, adds: Any
+    ) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            _emit_tile(builder, args, bits, lanes, vectors, size, rows, turned, adds, panels)
+            _emit_tile(builder, args, bits, lanes, vectors, size, rows, turned, panels)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 6), codegen
+        return types.void(*[types.intp] * 7), codegen
 
     return product
 
@@ -59,10 +63,9 @@ def _emit_tile(
     size: int,
     rows: int,
     turned: bool,
-    adds: bool,
     panels: int,
 ) -> None:
-    a, lda, b, c, ldc, k = args
+    a, lda, b, c, ldc, k, adds = args
     element = ir.FloatType() if bits == 32 else ir.DoubleType()
     vector = ir.VectorType(element, lanes)
     name = f"llvm.fma.v{lanes}f{bits}"
@@ -84,10 +87,19 @@ def _emit_tile(
     apart = builder.mul(k, const(vectors * lanes))
     starts = [builder.gep(b, [builder.mul(apart, const(p))]) for p in range(panels)]
     zero = ir.Constant(vector, [0.0] * lanes)
-    first = {
-        (r, j): builder.load(at(out[r], const(j * lanes)), align=size) if adds else zero
-        for r, j in every_tile
+    source = builder.block
+    reading, start = (builder.append_basic_block(n) for n in ("read", "start"))
+    builder.cbranch(builder.icmp_signed("!=", adds, const(0)), reading, start)
+    builder.position_at_end(reading)
+    found = {
+        (r, j): builder.load(at(out[r], const(j * lanes)), align=size) for r, j in every_tile
     }
+    builder.branch(start)
+    builder.position_at_end(start)
+    first = {key: builder.phi(vector) for key in every_tile}
+    for key in every_tile:
+        first[key].add_incoming(zero, source)
+        first[key].add_incoming(found[key], reading)
     before = builder.block
     loop, done = (builder.append_basic_block(n) for n in ("product", "product_end"))
     builder.cbranch(builder.icmp_signed(">", k, const(0)), loop, done)
@@ -112,7 +124,9 @@ def _emit_tile(
     for key in every_tile:
         sums[key].add_incoming(first[key], before)
         sums[key].add_incoming(new[key], loop)
-    builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
+    again = builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
+    if 2 * len(every_tile) > target().registers:
+        _keep_rolled(again)
     builder.position_at_end(done)
     finals = {}
     for key in every_tile:
@@ -121,6 +135,16 @@ def _emit_tile(
         finals[key].add_incoming(new[key], loop)
     for r, j in every_tile:
         builder.store(finals[r, j], at(out[r], const(j * lanes)), align=size)
+
+
+def _keep_rolled(branch: Any) -> None:
+    """Tell LLVM not to unroll the loop that `branch` closes: two steps of a tall tile at once do
+    not fit into the registers."""
+    module = branch.function.module
+    disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    loop = module.add_metadata([disable, disable, ir.Constant(I64, len(module.metadata))])
+    loop.operands = (loop, disable)  # a loop's name refers to itself
+    branch.set_metadata("llvm.loop", loop)
 
 
 def splat(builder: ir.IRBuilder, scalar: Any, lanes: int) -> Any:
@@ -134,19 +158,17 @@ def splat(builder: ir.IRBuilder, scalar: Any, lanes: int) -> Any:
 
 @functools.cache
 def product(bits: int) -> Any:
-    """njit function (a, lda, b, c, ldc, k, p, panels, rows): panels p … panels - 1 of all rows.
+    """Function (a, lda, b, c, ldc, k, p, panels, rows): panels p … panels - 1 of all rows.
 
     Rows are shared out evenly among tall tiles; few rows take several panels at once.
     """
-    from numba import njit
-
     size, tallest = bits // 8, target().tallest
     width = panel_width(size)
     strip, low = _choice(bits, tallest, False), _choice(bits, min(4, tallest), True)
     lowest = 4 if tallest > 4 else 2
     groups = tuple(target().panels(max(1, r)) for r in range(lowest + 1))
 
-    @njit(inline="never", error_model="numpy")  # type: ignore[misc]
+    @objects.inner
     def run(
         a: int, lda: int, b: int, c: int, ldc: int, k: int, p: int, panels: int, rows: int
     ) -> None:
@@ -170,12 +192,11 @@ def product(bits: int) -> Any:
 
 
 def _choice(bits: int, tallest: int, low: bool) -> Any:
-    """njit function (a, lda, b, c, ldc, k, rows) that runs the tile of 1 … tallest rows."""
-    from numba import njit
-
+    """Function (a, lda, b, c, ldc, k, rows) that runs the tile of 1 … tallest rows."""
     lines, scope = ["def choose(a, lda, b, c, ldc, k, rows):"], {}
     for r in range(1, tallest + 1):
         scope[f"tile_{r}"] = tile(bits, r, panels=target().panels(r) if low else 1)
-        lines.append(f"    {'el' * (r > 1)}if rows == {r}:\n        tile_{r}(a, lda, b, c, ldc, k)")
+        lines.append(f"    {'el' * (r > 1)}if rows == {r}:")
+        lines.append(f"        tile_{r}(a, lda, b, c, ldc, k, 0)")
     exec(compile("\n".join(lines), "<tiles>", "exec"), scope)
-    return njit(error_model="numpy")(scope["choose"])
+    return objects.inner(scope["choose"])
