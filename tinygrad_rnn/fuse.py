@@ -23,7 +23,7 @@ from .types import Shape, Type
 
 #: What a call of a kernel costs beyond its elements, and one element, in nanoseconds; what a call
 #: of a compiled group costs. A group must be worth its call.
-CALL, ELEMENT, GROUP = 700, 0.4, 12_000
+CALL, ELEMENT, GROUP = 700, 0.4, 25_000
 #: Nodes of a group at most: code of bounded size.
 MOST = 120
 
@@ -93,7 +93,18 @@ class _Grouping:
             self.above[node] = above
             if self._eligible(node):
                 self._place(node)
+        self._gather()
         return self._finished()
+
+    def _gather(self) -> None:
+        """Groups of one row (numbers and vectors, as of an optimizer) become few."""
+        last: _Group | None = None
+        for g in dict.fromkeys(self.groups):
+            if g.rows == 1 and len(g.nodes) < MOST // 2:
+                if last is not None and len(last.nodes) + len(g.nodes) <= MOST:
+                    self._merge(last, g)
+                if self.group[g.nodes[0]] is g:
+                    last = g
 
     # --- who belongs together ----------------------------------------------------------------
 
@@ -105,7 +116,7 @@ class _Grouping:
                 node.attrs["axes"] == (source.ndim - 1,)
                 and source.dtype.is_float and source.dtype.itemsize > 2 and source.size > 0
             )  # fmt: skip
-        if name not in ELEMENTWISE or name == "alias" or not out.shape or not out.size:
+        if name not in ELEMENTWISE or name == "alias" or not out.size:
             return False
         exact = not node.inputs[-1].type.dtype.is_float
         return (not exact or name in EXACT) and all(
@@ -359,6 +370,8 @@ class _Body:
 
     def _form(self, shape: Shape) -> Form | None:
         """How a result of this shape lies in the rows of the group."""
+        if shape and self.rows_outside > 1 and math.prod(shape) == 1:
+            return None
         if shape and math.prod(shape[:-1]) == self.rows_outside:
             return "mat" if shape[-1] > 1 else "col"
         return "col" if math.prod(shape) == self.rows_outside else None
@@ -374,7 +387,7 @@ class _Body:
         if given == whole and form is not None:
             return self._value(v, form)
         if v.type.size == 1:
-            return self._value(v, "one")
+            return self._value(v, "col" if v in self.inside else "one")
         if form == "mat" and given == (*whole[:-1], 1):
             return self._value(v, "col")
         if form == "mat" and given[-1] == whole[-1] == v.type.size:

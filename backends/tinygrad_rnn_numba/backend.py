@@ -77,7 +77,9 @@ class NumbaBackend(NumpyBackend):
             run = kernels.plan(*(node.attrs[k] for k in ("a", "b", "out")))
             return lambda x, y, b: run(_Biased(b), x, y)
         if node.op.name == Fused.name:
-            return _group(node)
+            from .groups import Group
+
+            return Group(node)
         if node.op.name != "scan":
             return super().specialize(node)
         from .loops import Loop
@@ -110,23 +112,6 @@ class NumbaBackend(NumpyBackend):
 def _grouped(graph: Graph) -> Graph:
     """The graph with what is compiled as single nodes."""
     return fuse(fuse_bias(share_stacks(graph)))
-
-
-def _group(node: Node) -> Callable[..., Any]:
-    """Elementwise work outside of loops: a loop of one step."""
-    from .loops import Loop
-
-    loop = Loop(node)
-    body, n_const = node.attrs["body"], node.attrs["n_const"]
-    given = [v.type.shape for v in body.inputs]
-    given = [*given[:n_const], *[(1, *shape) for shape in given[n_const:]]]
-    made = [v.type.shape for v in node.outputs]
-
-    def run(*buffers: Any) -> tuple[Any, ...]:
-        outputs = loop(*[np.reshape(b, shape) for b, shape in zip(buffers, given)])
-        return tuple([y.reshape(shape) for y, shape in zip(outputs, made)])
-
-    return run
 
 
 def _column_dots(node: Node) -> bool:

@@ -98,9 +98,7 @@ def _strip(bits: int, turned: bool, packed: bool) -> Any:
     full, four, two, one = (tile(bits, r, turned) for r in (step, 4, 2, 1))
 
     @objects.inner
-    def strip(
-        a: int, lda: int, b: int, c: int, ldc: int, k: int, rows: int, adds: int
-    ) -> None:
+    def strip(a: int, lda: int, b: int, c: int, ldc: int, k: int, rows: int, adds: int) -> None:
         along = size * (k if packed else 1 if turned else lda)
         i = 0
         while i + step <= rows:

@@ -44,8 +44,8 @@ class LevelEmitter:
         self.p, self.number, self.symbols = program, level, symbols
         self.level: Level = program.levels[level]
         wide = any(
-            v.type.dtype.itemsize == 8 and v.type.dtype.is_float
-            for v in (*program.kept, *program.consts, *program.xs, *[c for c, _ in program.carry])
+            v.type.dtype.itemsize == 8 and v.type.dtype.is_float and f in ("mat", "vec")
+            for v, f in program.form.items()
         )
         self.bits = 64 if wide else 32
         self.lanes = target().lanes(self.bits // 8)

@@ -8,6 +8,7 @@ function serves every size of the same structure.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +44,7 @@ class Loop:
         self.numbers: dict[tuple[Any, ...], int] = {}
         self.carry_stack = self._carry_stacks()
         self.source = self._source()
-        self.run: int | None = None
+        self.run = 0
         self.constant: np.ndarray | None = None
         self.bases = [(i, key[1]) for key, i in self.numbers.items() if key[0] == "base"]
 
@@ -193,12 +194,15 @@ class Loop:
             + "\n".join(levels.text(self.program, k) for k in range(len(self.symbols)))
         )
 
+    def _compile(self) -> None:
+        if not self.run:
+            self.run = runtime.compiled(self.structure(), self.function)
+
     def __call__(self, *buffers: Any) -> tuple[Any, ...]:
         p = self.program
         if self.T == 0 or p.rows == 0:
             return self._nothing(buffers)
-        if self.run is None:
-            self.run = runtime.compiled(self.structure(), self.function)
+        self._compile()
         together = self._together()
         blocks = 1 if together else self._blocks()
         inputs = dict(zip(p.body.inputs, [runtime.contiguous(b) for b in buffers]))
@@ -226,7 +230,7 @@ class Loop:
     def _numbers(self, arrays: dict[Var, Any], packed: list[Any], blocks: int) -> np.ndarray:
         """The integers of the problem: addresses are new in every call, the others are kept."""
         if self.constant is None:
-            self.constant = np.array([self._value(key, arrays) for key in self.numbers], np.int64)
+            self.constant = np.array([self._value(key) for key in self.numbers], np.int64)
         numbers = self.constant.copy()
         numbers[self.numbers["blocks",]] = blocks
         for i, v in self.bases:
@@ -294,7 +298,7 @@ class Loop:
         widths = [w for k in run for w in self.program.levels[k].loops]
         return max(1, CACHED // (8 * max([*widths, 1])))
 
-    def _value(self, key: tuple[Any, ...], arrays: dict[Var, Any]) -> int:
+    def _value(self, key: tuple[Any, ...]) -> int:
         """An integer of the problem that is the same in every call (0 for others)."""
         kind, *rest = key
         p = self.program
@@ -303,13 +307,12 @@ class Loop:
         if kind == "chunk":
             return self._chunk(rest[0])
         if kind == "row":
-            v = rest[0]
-            return v.type.dtype.itemsize * (self._row_stride(v, arrays[v]))  # type: ignore[no-any-return]
+            return rest[0].type.dtype.itemsize * self._width(rest[0])
         if kind == "step":
-            a = arrays[rest[0]]
-            return int(a.strides[0]) if a.ndim else 0
+            t = rest[0].type
+            return t.dtype.itemsize * math.prod((*t.shape[:1], self._width(rest[0])))
         if kind == "stride":
-            return self._row_stride(rest[0], arrays[rest[0]])
+            return self._width(rest[0])
         if kind == "k":
             return self.products[rest[0]].k
         if kind == "panels":
@@ -324,9 +327,13 @@ class Loop:
             return int(rest[0])
         return {"rows": p.rows, "T": self.T, "way": -1 if self.reverse else 1}[kind]
 
-    @staticmethod
-    def _row_stride(v: Var, a: Any) -> int:
-        return int(a.shape[-1]) if v.type.ndim == 2 else 1
+    def _width(self, v: Var) -> int:
+        """Elements from one row of a value to the next one."""
+        if v.type.ndim < 2:
+            return 1
+        n = v.type.shape[1]
+        after = dict(self.program.carry).get(v, v)
+        return padded(n, v.type.dtype.itemsize) if after in self.program.padded else n
 
     def _results(self, arrays: dict[Var, Any]) -> tuple[Any, ...]:
         last = 0 if self.reverse else self.T - 1

@@ -91,9 +91,7 @@ def _emit_tile(
     reading, start = (builder.append_basic_block(n) for n in ("read", "start"))
     builder.cbranch(builder.icmp_signed("!=", adds, const(0)), reading, start)
     builder.position_at_end(reading)
-    found = {
-        (r, j): builder.load(at(out[r], const(j * lanes)), align=size) for r, j in every_tile
-    }
+    found = {(r, j): builder.load(at(out[r], const(j * lanes)), align=size) for r, j in every_tile}
     builder.branch(start)
     builder.position_at_end(start)
     first = {key: builder.phi(vector) for key in every_tile}
