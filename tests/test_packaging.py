@@ -25,6 +25,7 @@ FLOORS = [
     {"nn", "optim", "data", "decoding", "metrics"},
     {"storage"},
     {"jit"},
+    {"fuse"},
     {"lower", "explanation", "call"},
     {"passes"},
     {"scan"},

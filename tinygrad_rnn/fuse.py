@@ -1,7 +1,7 @@
 """Elementwise work outside of loops, in groups: each is one pass over the rows of its arrays.
 
-In: an optimised graph. Out: a graph in which such groups are single nodes `fused`, whose bodies code
-generators take like the step of a loop (`lower`): rows are independent, one step, no carry.
+In: an optimised graph. Out: a graph in which such groups are single nodes `fused`, whose bodies
+code generators take like the step of a loop (`lower`): rows are independent, one step, no carry.
 
 The arrays of a group have the same number of rows, the product of their leading axes; a value is a
 matrix [rows, n], one number per row, a vector [n] that all rows share, or one number. Sums and
@@ -23,7 +23,7 @@ from .types import Shape, Type
 
 #: What a call of a kernel costs beyond its elements, and one element, in nanoseconds; what a call
 #: of a compiled group costs. A group must be worth its call.
-CALL, ELEMENT, GROUP = 700, 0.4, 25_000
+CALL, ELEMENT, GROUP = 400, 0.4, 12_000
 #: Nodes of a group at most: code of bounded size.
 MOST = 120
 
@@ -300,9 +300,10 @@ class _Body:
 
     def back(self, mark: tuple[int, int, int, int, bool]) -> None:
         """Take back what was added since."""
-        for table, size in zip((self.given, self.moved, self.inside), (mark[0], mark[1], mark[3])):
+        tables: tuple[dict[Any, Var], ...] = (self.given, self.moved, self.inside)
+        for table, size in zip(tables, (mark[0], mark[1], mark[3])):
             while len(table) > size:
-                table.popitem()  # type: ignore[attr-defined]
+                table.popitem()
         del self.nodes[mark[2] :], self.members[mark[3] :]
         self.flat = mark[4]
 

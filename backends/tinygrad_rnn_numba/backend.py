@@ -98,8 +98,10 @@ class NumbaBackend(NumpyBackend):
             if node.op.name == Fused.name:
                 rows += [(n.op.name, "compiled") for n in node.attrs["body"].nodes]
                 continue
-            how = _product(node) if node.op.name == "contract" else "NumPy kernel"
-            if node.op.name == "scan":
+            how = "NumPy kernel"
+            if node.op.name in ("contract", Biased.name):
+                how = _product(node)
+            elif node.op.name == "scan":
                 try:
                     lower(node)
                     how = "compiled"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from tinygrad_rnn_numba import loops, runtime
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn
+from tinygrad_rnn import fuse, nn
 
 from .compare import agree, results
 
@@ -42,8 +44,9 @@ def test_second_order(name, rng):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "ln lstm"])
-def test_sizes(name, rng):
-    """Every remainder of rows and of columns; one compiled function for all but the smallest."""
+def test_sizes(name, rng, monkeypatch):
+    """Every remainder of rows and of columns; one compiled loop for all but the smallest."""
+    monkeypatch.setattr(fuse, "GROUP", math.inf)  # whether groups are worth it depends on sizes
     shapes = [
         (2, b, 3, h) for b, h in zip((2, 3, 5, 8, 9, 16, 17, 2), (2, 15, 16, 17, 33, 48, 49, 50))
     ]

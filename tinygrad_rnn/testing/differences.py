@@ -26,9 +26,7 @@ def central(f: Callable[[float], float], scale: float = 1.0) -> tuple[float, flo
     slopes = []
     for step in STEPS:
         h = step * scale
-        slopes.append(
-            sum(w * (f(k * h) - f(-k * h)) for k, w in enumerate(WEIGHTS, start=1)) / h
-        )
+        slopes.append(sum(w * (f(k * h) - f(-k * h)) for k, w in enumerate(WEIGHTS, start=1)) / h)
     pairs = [(abs(a - b), b) for a, b in itertools.pairwise(slopes)]
     error, slope = min(pairs, key=lambda pair: pair[0] if pair[0] == pair[0] else float("inf"))
     return slope, error

@@ -65,9 +65,7 @@ def _fits(v: Known, name: str) -> bool:
     """Whether some operand of the primitive may be `v` as it is."""
     for slot, kinds in enumerate(slot_kinds(name)):
         if v.kind in kinds:
-            if v.kind == "b" or bounds.inside(
-                v.interval, bounds.domain(name, slot, v.kind != "f")
-            ):
+            if v.kind == "b" or bounds.inside(v.interval, bounds.domain(name, slot, v.kind != "f")):
                 return True
     return False
 
@@ -92,9 +90,7 @@ def _applied(b: Builder, name: str, d: Digits, forced: Known | None, body: Body)
     return b.pool[-1] if len(b.pool) > mark else None
 
 
-def _made(
-    b: Builder, first: str, second: str, kind: str, d: Digits, body: Body
-) -> Known | None:
+def _made(b: Builder, first: str, second: str, kind: str, d: Digits, body: Body) -> Known | None:
     """A result of `first` of a kind, in the domain of `second` if that can be arranged."""
     op, slots = primitives[first], slot_kinds(first)
     if not slots or first in ("scan", "call", "custom"):

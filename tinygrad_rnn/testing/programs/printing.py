@@ -27,7 +27,7 @@ FUNCTIONS = frozenset({
 })  # fmt: skip
 SLICE = ("start", "stop", "step")
 LETTERS = "abcdhijklmnopqstuwz"  # not those of parameters and of results
-HEADER = '''import numpy as np
+HEADER = """import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.extend import bind_all, primitives
@@ -37,7 +37,7 @@ def bind(name, *xs, **attrs):
     return bind_all(primitives[name], *xs, **attrs)[0]
 
 
-'''
+"""
 
 
 def function_source(graph: Graph, name: str = "program") -> str:

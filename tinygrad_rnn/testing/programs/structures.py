@@ -27,9 +27,7 @@ DEEPEST = 2
 LENGTHS = (3, 1, 5, 2, 0, 4)
 
 
-def loop(
-    b: Builder, d: Digits, lines: Lines, body: Body, forced: Known | None = None
-) -> None:
+def loop(b: Builder, d: Digits, lines: Lines, body: Body, forced: Known | None = None) -> None:
     """A scan over values of the pool (`forced` is one of them) whose body has its own lines."""
     xs = _stacked(b, d)
     if forced is not None and forced.x.ndim and forced.x.shape[0] <= 7:
