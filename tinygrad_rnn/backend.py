@@ -47,8 +47,9 @@ class Backend:
     A subclass gives `name`, `kernels` (primitive's name -> function on this backend's buffers,
     attributes by keyword), `put`, `get` and `empty`; everything else has a default. Kernels leave
     their operands as they are, and only those of `program.VIEWS` may return memory of an operand.
-    The default `compile` runs loops by `buffer[t]` and `buffer[t] = row`. What a backend cannot do
-    it says in `capabilities`; `tinygrad_rnn.testing.BackendConformance` checks all of it.
+    The default `compile` runs loops by `buffer[t]` (a view, where `takes_out`) and `buffer[t] =
+    row`, both also spelled `[t, ...]`. What a backend cannot do it says in `capabilities`;
+    `tinygrad_rnn.testing.BackendConformance` checks all of it.
     """
 
     name: str = "?"

@@ -25,6 +25,9 @@ FEATURES: Mapping[str, str] = MappingProxyType(
 )
 
 
+EVERY = tuple(d.name for d in DTYPES)
+
+
 class Refusal(NamedTuple):
     """Applications of a primitive that the backend refuses with a BackendError.
 
@@ -48,7 +51,7 @@ class Capabilities(NamedTuple):
     {'erf': 'not in the library'}
     """
 
-    dtypes: tuple[str, ...] = tuple(d.name for d in DTYPES)
+    dtypes: tuple[str, ...] = EVERY
     lacks: Mapping[str, str] = MappingProxyType({})
     refuses: tuple[Refusal, ...] = ()
     ulps: Mapping[str, float] = MappingProxyType({})

@@ -2,10 +2,12 @@
 
     check_grads(f, args)          gradients, to second order, against the complex step
     compare_backends(graph, ...)  which node of a graph differs first between two backends
+    BackendConformance            the tests of a backend, for its author: three lines
     strategies                    Hypothesis strategies; `pip install "tinygrad_rnn[testing]"`
-    python -m tinygrad_rnn.testing   the fuzzer on the command line
+    python -m tinygrad_rnn.testing   the fuzzer, and the scorecard of a backend
 
-In: the public names of the engine and of `extend`. Only `strategies` needs Hypothesis.
+In: the public names of the engine and of `extend`. Only `strategies` and the conformance suite need
+Hypothesis.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from typing import Any
 
 #: public name -> module that defines it (loaded when first used); a module's own name is itself
 _PLACES = {
+    "BackendConformance": "conformance",
     "LAYOUTS": "layouts",
+    "Loopback": "conformance",
     "GradientMismatch": "gradients",
     "GradientReport": "gradients",
     "PrimitiveCall": "calls",

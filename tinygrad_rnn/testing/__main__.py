@@ -12,7 +12,9 @@ import sys
 from collections.abc import Sequence
 
 #: command -> (module, what it does)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "backend": ("conformance.command", "run the conformance suite on a backend; a scorecard"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
