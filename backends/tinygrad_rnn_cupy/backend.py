@@ -8,18 +8,23 @@ from typing import Any
 
 import cupy
 import numpy as np
+from cupyx.scipy.special import erf
 from tinygrad_rnn_numpy import kernels
 
 from tinygrad_rnn.extend import Backend, BackendError, Node, Type
 
-from . import device
+from tinygrad_rnn.lower import Unsupported, lower
+
+from . import eager
+from .captured import CapturedLoop
+from .steps import Cycle
 
 
 class CupyBackend(Backend):
     """Arrays are CuPy's on the current device; products go to cuBLAS."""
 
     name = "cupy"
-    kernels: Mapping[str, Callable[..., Any]] = kernels.table(cupy) | device.table(cupy)
+    kernels: Mapping[str, Callable[..., Any]] = kernels.table(cupy) | eager.table(cupy, erf)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -47,7 +52,15 @@ class CupyBackend(Backend):
     def empty(self, type: Type) -> Any:
         return self._guarded(lambda: cupy.empty(type.shape, type.dtype.np), type.nbytes)
 
+    tf32 = False
+
     def specialize(self, node: Node) -> Callable[..., Any] | None:
+        if node.op.name == "scan":
+            try:
+                program = lower(node)
+                return CapturedLoop(node, program, Cycle(program), lambda: self.tf32)
+            except Unsupported:
+                return None
         if node.op.name == "contract":
             run = kernels.plan(node.attrs["a"], node.attrs["b"], node.attrs["out"])
             return functools.partial(run, cupy)

@@ -1,0 +1,46 @@
+"""Compiles generated CUDA, and keeps what is compiled: one module per source and device."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import cupy
+from cupy.cuda import function, nvrtc
+
+from tinygrad_rnn.extend import BackendError
+
+from .source import options
+
+_modules: dict[tuple[str, int], Any] = {}
+_lock = threading.Lock()
+
+
+def module(source: str) -> Any:
+    """The module of `source`, loaded on the current device; `.get_function(name)` launches."""
+    device = cupy.cuda.Device()
+    key = source, device.id
+    with _lock:
+        if key not in _modules:
+            loaded = function.Module()
+            loaded.load(binary(source, device.compute_capability))
+            _modules[key] = loaded
+        return _modules[key]
+
+
+def binary(source: str, capability: str) -> bytes:
+    """The machine code (or, for devices that NVRTC does not know, the PTX) of a source."""
+    flags, exact = options(capability, nvrtc.getSupportedArchs())
+    program = nvrtc.createProgram(source, "loop.cu", [], [])
+    try:
+        nvrtc.compileProgram(program, flags)
+        code: bytes = nvrtc.getCUBIN(program) if exact else nvrtc.getPTX(program)
+    except nvrtc.NVRTCError as error:
+        log = nvrtc.getProgramLog(program)
+        raise BackendError(
+            f"generated CUDA code did not compile ({error}); this is a bug of the backend 'cupy', "
+            f"please report it with what follows.\n{log}\n{source}"
+        ) from error
+    finally:
+        nvrtc.destroyProgram(program)
+    return code

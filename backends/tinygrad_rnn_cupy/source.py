@@ -1,0 +1,33 @@
+"""Source text of a module: the device code that it needs, and the functions generated for it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+#: What every module begins with, in order.
+ALWAYS = ("types", "ptx", "mathematics")
+
+
+@functools.cache
+def device_code(name: str) -> str:
+    """One file of device code."""
+    return (Path(__file__).parent / "cuda" / f"{name}.cuh").read_text(encoding="utf-8")
+
+
+def module_source(needs: Iterable[str], functions: Iterable[str]) -> str:
+    """The text of a module. It includes nothing: what NVRTC has built in is enough."""
+    return "\n".join([*map(device_code, (*ALWAYS, *needs)), *functions, ""])
+
+
+def options(capability: str, supported: Iterable[int]) -> tuple[list[str], bool]:
+    """NVRTC's options for a device, and whether they give a binary for it (or else PTX, for a
+    device younger than the compiler). Arithmetic is IEEE's: nothing is approximated or flushed."""
+    known = sorted(supported)
+    exact = int(capability) in known
+    arch = f"sm_{capability}" if exact else f"compute_{known[-1]}"
+    return [
+        f"-arch={arch}", "-std=c++17", "-ftz=false", "-prec-div=true", "-prec-sqrt=true",
+        "-fmad=true",
+    ], exact  # fmt: skip

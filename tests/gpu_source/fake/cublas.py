@@ -1,0 +1,80 @@
+"""cuBLAS's general product, on addresses, columns first."""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .device import enqueue
+
+KINDS = {0: np.dtype("f4"), 1: np.dtype("f8"), 2: np.dtype("f2")}
+F32, TF32, F64 = 68, 77, 70
+#: how products were asked to be summed, for tests to look at
+asked: list[int] = []
+
+
+def _view(at: int, dtype: Any, ld: int, shape: tuple[int, int], batch: tuple[int, int]) -> Any:
+    """[batch, rows, columns] of a matrix stored by columns; every element that is there and none
+    beyond."""
+    count, stride = batch
+    rows, columns = shape
+    assert ld >= max(rows, 1)
+    size = (count - 1) * stride + (columns - 1) * ld + rows
+    memory = np.frombuffer(
+        (ctypes.c_char * (size * dtype.itemsize)).from_address(at), dtype, count=size
+    )
+    steps = tuple(s * dtype.itemsize for s in (stride, 1, ld))
+    return np.lib.stride_tricks.as_strided(memory, (count, rows, columns), steps)
+
+
+def _tf32(x: np.ndarray) -> np.ndarray:
+    """To 10 bits of mantissa."""
+    return ((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32)
+
+
+def gemm_strided(
+    handle, ta, tb, m, n, k, alpha, a, a_kind, lda, a_step, b, b_kind, ldb, b_step, beta, c,
+    c_kind, ldc, c_step, count, how, algorithm,
+):  # fmt: skip
+    dtype = KINDS[c_kind]
+    assert handle == 7 and a_kind == b_kind == c_kind and algorithm == -1
+    assert (how == F64) == (dtype == np.float64) and how in (F32, TF32, F64)
+    sums = np.dtype("f8") if how == F64 else np.dtype("f4")
+    one, zero = (np.frombuffer((ctypes.c_char * sums.itemsize).from_address(p), sums)[0]
+                 for p in (alpha, beta))  # fmt: skip
+    assert (one, zero) == (1, 0)
+    asked.append(how)
+
+    def run() -> None:
+        left = _view(a, dtype, lda, (k, m) if ta else (m, k), (count, a_step))
+        right = _view(b, dtype, ldb, (n, k) if tb else (k, n), (count, b_step))
+        left, right = (np.ascontiguousarray(x, sums) for x in (left, right))
+        if how == TF32:
+            left, right = _tf32(left), _tf32(right)
+        out = _view(c, dtype, ldc, (m, n), (count, c_step))
+        out[...] = np.matmul(
+            left.swapaxes(1, 2) if ta else left, right.swapaxes(1, 2) if tb else right
+        )
+
+    enqueue(run)
+
+
+def gemm(
+    handle, ta, tb, m, n, k, alpha, a, a_kind, lda, b, b_kind, ldb, beta, c, c_kind, ldc, how,
+    algorithm,
+):  # fmt: skip
+    gemm_strided(
+        handle, ta, tb, m, n, k, alpha, a, a_kind, lda, 0, b, b_kind, ldb, 0, beta, c, c_kind, ldc,
+        0, 1, how, algorithm,
+    )  # fmt: skip
+
+
+def module() -> Any:
+    return SimpleNamespace(
+        CUBLAS_OP_N=0, CUBLAS_OP_T=1, CUBLAS_COMPUTE_32F=F32, CUBLAS_COMPUTE_32F_FAST_TF32=TF32,
+        CUBLAS_COMPUTE_64F=F64, CUBLAS_GEMM_DEFAULT=-1, gemmEx=gemm,
+        gemmStridedBatchedEx=gemm_strided, setStream=None,
+    )  # fmt: skip

@@ -1,0 +1,135 @@
+"""Compiling kernels for the host, and launching them in the emulator."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .device import enqueue, state
+
+HOST = Path(__file__).parents[1] / "host"
+FLAGS = "-O1 -shared -fPIC -std=c++17 -ffp-contract=off -fno-strict-aliasing -Wall -Werror".split()
+QUIET = "-Wno-unused-function -Wno-unused-variable -Wno-unknown-pragmas".split()
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+FAILURES = {1: "threads wait for what never comes", 2: "a thread ended while others wait for it"}
+SIGNATURE = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\)')
+#: changes the order in which the emulator runs threads
+seed = 1
+
+
+@functools.cache
+def folder() -> Path:
+    """A directory for what is compiled, gone with the process."""
+    folder._keep = tempfile.TemporaryDirectory(prefix="tinygrad_rnn_host_")
+    return Path(folder._keep.name)
+
+
+def build(source: Path, out: Path, *flags: str) -> None:
+    assert COMPILER, "no C++ compiler"
+    command = [COMPILER, *FLAGS, *QUIET, *flags, str(source), "-o", str(out)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr[:8000]
+
+
+@functools.cache
+def emulator() -> ctypes.CDLL:
+    out = folder() / "emulator.so"
+    build(HOST / "emulator.cpp", out)
+    return ctypes.CDLL(str(out), mode=ctypes.RTLD_GLOBAL)
+
+
+class Module:
+    """A host library behind the interface of a loaded CUDA module."""
+
+    def load(self, binary: bytes) -> None:
+        emulator()
+        self.library = ctypes.CDLL(binary.decode())
+
+    def get_function(self, name: str) -> Function:
+        return Function(self.library, name)
+
+
+class Function:
+    def __init__(self, library: Any, name: str):
+        self.name, self.call, self.ptr = name, library[f"call_{name}"], id(self)
+
+    def __call__(
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        args: tuple[Any, ...],
+        shared_mem: int = 0,
+        enable_cooperative_groups: bool = False,
+    ) -> None:
+        assert all(type(a) is np.int64 for a in args), "every argument is an int64"
+        assert np.prod(block) <= 1024 and min(grid) > 0 and grid[0] < 2**31
+        limit = state.attributes["MaxSharedMemoryPerBlockOptin"]
+        assert shared_mem <= (limit if enable_cooperative_groups else 48 << 10)
+        if enable_cooperative_groups:
+            assert np.prod(grid) <= state.attributes["MultiProcessorCount"]
+        numbers = (ctypes.c_longlong * max(len(args), 1))(*[int(a) for a in args])
+        three = [(ctypes.c_uint * 3)(*x, *(1,) * (3 - len(x))) for x in (grid, block)]
+
+        def run() -> None:
+            failure = emulator().emulate(
+                self.call, numbers, *three, shared_mem, int(enable_cooperative_groups), seed
+            )
+            assert not failure, f"{self.name}: {FAILURES[failure]}"
+
+        enqueue(run)
+
+
+_compiled: dict[str, bytes] = {}
+
+
+def compile_for_host(source: str) -> bytes:
+    """The path of a library with a `call_NAME(arguments)` for every kernel."""
+    key = hashlib.sha256(source.encode()).hexdigest()[:24]
+    if key not in _compiled:
+        calls = []
+        for name, parameters in SIGNATURE.findall(source):
+            kinds = [p.rpartition(" ")[0] for p in parameters.split(",")]
+            kinds = [k + " *" if "*" in p else k for k, p in zip(kinds, parameters.split(","))]
+            args = ", ".join(
+                f"(i64 *)a[{i}]" if "*" in k else f"a[{i}]" for i, k in enumerate(kinds)
+            )
+            calls.append(f'extern "C" void call_{name}(const i64 *a) {{ {name}({args}); }}')
+        path = folder() / f"{key}.cpp"
+        path.write_text("\n".join(['#include "device.hpp"', source, *calls]))
+        build(path, path.with_suffix(".so"), f"-I{HOST}")
+        _compiled[key] = str(path.with_suffix(".so")).encode()
+    return _compiled[key]
+
+
+class NVRTCError(Exception):
+    pass
+
+
+_sources: list[str] = []
+
+
+def _create(source: str, name: str, headers: Any, names: Any) -> int:
+    _sources.append(source)
+    return len(_sources) - 1
+
+
+nvrtc = SimpleNamespace(
+    NVRTCError=NVRTCError,
+    getSupportedArchs=lambda: (80, 90, 100),
+    createProgram=_create,
+    compileProgram=lambda program, options: None,
+    getCUBIN=lambda program: compile_for_host(_sources[program]),
+    getProgramLog=lambda program: "",
+    destroyProgram=lambda program: None,
+)
+function = SimpleNamespace(Module=Module, Function=Function)
