@@ -16,7 +16,6 @@ from tinygrad_rnn.fuse import Fused, fuse
 from tinygrad_rnn.lower import Unsupported, lower
 
 from .bias import Biased, fuse_bias
-from .shift import share_stacks
 
 
 class _Products:
@@ -113,6 +112,8 @@ class NumbaBackend(NumpyBackend):
 
 def _grouped(graph: Graph) -> Graph:
     """The graph with what is compiled as single nodes."""
+    from tinygrad_rnn.passes.shift import share_stacks
+
     return fuse(fuse_bias(share_stacks(graph)))
 
 

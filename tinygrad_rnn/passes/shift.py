@@ -7,7 +7,7 @@ two views of one buffer with room for one step more.
 
 from __future__ import annotations
 
-from tinygrad_rnn.graph import Graph, Node, Var
+from ..graph import Graph, Node, Var
 
 
 def share_stacks(graph: Graph) -> Graph:
