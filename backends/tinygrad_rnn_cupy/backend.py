@@ -1,4 +1,5 @@
-"""CupyBackend: every primitive on CuPy arrays; nothing synchronises until a value is asked for."""
+"""CupyBackend: every primitive on CuPy arrays; nothing waits for the device until a value is asked
+for."""
 
 from __future__ import annotations
 
@@ -11,20 +12,29 @@ import numpy as np
 from cupyx.scipy.special import erf
 from tinygrad_rnn_numpy import kernels
 
-from tinygrad_rnn.extend import Backend, BackendError, Node, Type
+from tinygrad_rnn.extend import Backend, Graph, Node, Program
+from tinygrad_rnn.lower import Unsupported
 
-from tinygrad_rnn.lower import Unsupported, lower
+from . import eager, loops
+from .memory import Memory, guarded, memory
+from .products import Products
+from .settings import Settings
 
-from . import eager
-from .captured import CapturedLoop
-from .steps import Cycle
+_settings = Settings()
+_products = Products(_settings)
+_KERNELS: dict[str, Callable[..., Any]] = (
+    kernels.table(cupy)
+    | eager.table(cupy, erf)
+    | {"contract": functools.partial(kernels.contract, _products)}
+)
 
 
 class CupyBackend(Backend):
-    """Arrays are CuPy's on the current device; products go to cuBLAS."""
+    """Arrays are CuPy's on the current device; products go to cuBLAS, loops to generated code."""
 
     name = "cupy"
-    kernels: Mapping[str, Callable[..., Any]] = kernels.table(cupy) | eager.table(cupy, erf)
+    kernels: Mapping[str, Callable[..., Any]] = {k: guarded(f) for k, f in _KERNELS.items()}
+    settings = _settings
 
     @classmethod
     def missing(cls) -> str | None:
@@ -43,43 +53,46 @@ class CupyBackend(Backend):
             )
         return None
 
-    def put(self, host: np.ndarray) -> Any:
-        return self._guarded(lambda: cupy.array(host, order="C"), host.nbytes)
+    put = staticmethod(guarded(lambda host: cupy.array(host, order="C")))
 
     def get(self, buffer: Any) -> np.ndarray:
         return cupy.asnumpy(buffer)  # type: ignore[no-any-return]
 
-    def empty(self, type: Type) -> Any:
-        return self._guarded(lambda: cupy.empty(type.shape, type.dtype.np), type.nbytes)
-
-    tf32 = False
+    empty = staticmethod(guarded(lambda type: cupy.empty(type.shape, type.dtype.np)))
 
     def specialize(self, node: Node) -> Callable[..., Any] | None:
-        if node.op.name == "scan":
+        name, attrs = node.op.name, node.attrs
+        if name == "scan":
             try:
-                program = lower(node)
-                return CapturedLoop(node, program, Cycle(program), lambda: self.tf32)
+                return loops.loop(node, self.settings)
             except Unsupported:
                 return None
-        if node.op.name == "contract":
-            run = kernels.plan(node.attrs["a"], node.attrs["b"], node.attrs["out"])
-            return functools.partial(run, cupy)
-        return super().specialize(node)
+        if name == "contract":
+            run = kernels.plan(attrs["a"], attrs["b"], attrs["out"])
+            return functools.partial(run, _products)
+        if name not in _KERNELS:
+            return super().specialize(node)
+        kernel = _KERNELS[name]
+        return functools.partial(kernel, **attrs) if attrs else kernel
 
     def takes_out(self, kernel: Callable[..., Any], node: Node) -> bool:
         return isinstance(kernel, cupy.ufunc) and bool(node.output.type.shape)
 
+    def compile(self, graph: Graph) -> Program:
+        from tinygrad_rnn.passes.shift import share_stacks
+
+        return guarded(super().compile(share_stacks(graph)))
+
+    def report(self, graph: Graph) -> list[tuple[str, str]]:
+        rows = []
+        for node in graph.nodes:
+            how = {"scan": loops.how, "contract": lambda node: "cuBLAS"}.get(node.op.name)
+            rows.append((node.op.name, how(node) if how else "CuPy kernel"))
+        return rows
+
     def synchronize(self) -> None:
         cupy.cuda.get_current_stream().synchronize()
 
-    @staticmethod
-    def _guarded(allocate: Callable[[], Any], nbytes: int) -> Any:
-        try:
-            return allocate()
-        except cupy.cuda.memory.OutOfMemoryError as error:
-            free, total = cupy.cuda.runtime.memGetInfo()
-            raise BackendError(
-                f"out of GPU memory: {nbytes} bytes were asked for, {free} of {total} are free, "
-                f"{cupy.get_default_memory_pool().used_bytes()} are used by tensors of this "
-                "process. Use a smaller batch or shorter chunks, or checkpoint(...)."
-            ) from error
+    def memory(self) -> Memory:
+        """Bytes used by tensors, held by the pool, free and there, on the current device."""
+        return memory()

@@ -8,7 +8,6 @@ find those in a table (see `places`), so nothing is copied but weights and first
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import cupy
@@ -20,6 +19,7 @@ from tinygrad_rnn.lower import LoopProgram, Product
 from . import compiler, elements
 from .products import Gemm
 from .rows import Kernel
+from .settings import Settings
 from .steps import Cycle, geometry
 
 #: Steps of a captured graph: even, because carries alternate between two slots.
@@ -29,10 +29,10 @@ WHOLE = 128
 
 
 class CapturedLoop:
-    """One scan node; `tf32()` says whether float32 is multiplied in TF32."""
+    """One scan node, lowered."""
 
-    def __init__(self, node: Node, program: LoopProgram, cycle: Cycle, tf32: Callable[[], bool]):
-        self.program, self.cycle, self.tf32 = program, cycle, tf32
+    def __init__(self, node: Node, program: LoopProgram, cycle: Cycle, settings: Settings):
+        self.program, self.cycle, self.settings = program, cycle, settings
         self.places = cycle.places
         self.T: int = node.attrs["length"]
         self.reverse: bool = node.attrs["reverse"]
@@ -85,10 +85,10 @@ class State:
         }
         module = compiler.module(loop.cycle.source)
         self.setup, self.advance = (module.get_function(n) for n in ("setup", "advance"))
-        self.launches = {
-            k: Launch(k, module, loop.program.rows, [loop.value(key, self.static) for key in k.keys])
-            for k in loop.cycle.kernels
-        }
+        self.launches = {}
+        for k in loop.cycle.kernels:
+            values = [loop.value(key, self.static) for key in k.keys]
+            self.launches[k] = Launch(k, module, loop.program.rows, values)
         self.gemms: dict[bool, dict[Var, Gemm]] = {}
         self.graphs: dict[tuple[int, bool, bool], Any] = {}
         self.done = cupy.cuda.Event(disable_timing=True)
@@ -109,8 +109,10 @@ class State:
             self.static["weights", q.fixed][...] = arrays[q.fixed]
         for v, key in loop.places.begins.items():
             self.static[key][0] = arrays[v]
-        tf32 = loop.tf32()
-        if self.calls:
+        tf32 = loop.settings.tf32
+        if loop.cycle.looped:
+            self.enqueue(1, True, tf32)
+        elif self.calls:
             self._replay(tf32)
         else:
             self.enqueue(loop.T, True, tf32)
@@ -129,9 +131,7 @@ class State:
         for before, after in p.shifted.items():
             whole = cupy.empty((loop.T + 1, *after.type.shape), after.type.dtype.np)
             whole[-1 if loop.reverse else 0] = arrays[before]
-            later, earlier = (
-                (whole[:-1], whole[1:]) if loop.reverse else (whole[1:], whole[:-1])
-            )
+            later, earlier = (whole[:-1], whole[1:]) if loop.reverse else (whole[1:], whole[:-1])
             stacks[after], self.shifted[before] = later, earlier
         for v in loop.places.stacked - set(stacks) - set(self.shifted):
             stacks[v] = cupy.empty((loop.T, *v.type.shape), v.type.dtype.np)
@@ -153,7 +153,7 @@ class State:
     def enqueue(self, steps: int, last: bool, tf32: bool) -> None:
         """Launch the work of some steps; `last`: the loop ends with them."""
         for k in range(steps):
-            for kind, what in self.loop.cycle.works:
+            for _, what in self.loop.cycle.works:
                 if isinstance(what, Kernel):
                     self.launches[what](self.table_at, k)
                 else:

@@ -15,6 +15,8 @@ from cupy.cuda import cublas, runtime
 
 from tinygrad_rnn.extend import DType
 
+from .settings import Settings
+
 _ONE = {np.dtype(d): np.array(1, d) for d in ("f4", "f8")}
 _ZERO = {np.dtype(d): np.array(0, d) for d in ("f4", "f8")}
 
@@ -54,7 +56,22 @@ class Gemm:
         )  # fmt: skip
 
 
-def matmul(left: Any, right: Any, out: Any = None, tf32: bool = False) -> Any:
+class Products:
+    """What `kernels.plan` takes for an array module: its products are ours."""
+
+    float16 = np.void  # no dtype of ours: halves need no detour through float32
+    float32 = np.float32
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    def matmul(self, left: Any, right: Any, out: Any = None) -> Any:
+        if left.dtype.kind in "biu":
+            return cupy.matmul(left, right, out)
+        return matmul(left, right, out, self.settings.tf32)
+
+
+def matmul(left: Any, right: Any, out: Any, tf32: bool) -> Any:
     """left[..., m, k] @ right[..., k, n] of floats, by one call of cuBLAS."""
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     m, k, n = left.shape[-2], left.shape[-1], right.shape[-1]

@@ -51,13 +51,16 @@ class Kernel:
         return "\n".join([head, *["    " + line for line in self.lines], "}"])
 
 
-def kernel(name: str, places: Places, parts: list[Part]) -> Kernel:
-    """The kernel of some parts, its columns shared out among blocks where that is possible."""
+def kernel(name: str, places: Places, parts: list[Part], looped: bool = False) -> Kernel:
+    """The kernel of some parts, its columns shared out among blocks where that is possible.
+
+    `looped`: it goes through all steps by itself.
+    """
     for whole_rows in (False, True):
         out = Kernel(name)
         out.whole_rows = whole_rows
         printed = [PartPrinter(places, part, out) for part in parts]
-        if whole_rows or own_columns(printed):
+        if whole_rows or own_columns(printed, looped):
             break
     if whole_rows:
         out.lines.append("DYNAMIC_SHARED(shared);")
@@ -69,22 +72,27 @@ def kernel(name: str, places: Places, parts: list[Part]) -> Kernel:
         "const i32 first = blockIdx.y * blockDim.x + threadIdx.x, among = gridDim.y * blockDim.x;",
         f"const i64 T = {out.argument('T')}, way = {out.argument('way')};",
     ]
+    if looped:
+        out.lines.append("for (i64 s = 0; s < T; ++s) {")
     for i, part in enumerate(printed):
         lag = f" - {part.part.lag}" if part.part.lag else ""
         out.lines += [
             "{",
-            f"    const i64 s = table[0] + k{lag}, t = way > 0 ? s : T - 1 - s;",
+            *([] if looped else [f"    const i64 s = table[0] + k{lag};"]),
+            "    const i64 t = way > 0 ? s : T - 1 - s;",
             "    if (0 <= s && s < T) {" if len(parts) > 1 else "    {",
             *["        " + line for line in (*part.declarations, *part.lines)],
             "    }",
             "}",
         ]
-        if whole_rows and i + 1 < len(printed):
+        if whole_rows and (looped or i + 1 < len(printed)):
             out.lines.append("sync_block();")
+    if looped:
+        out.lines.append("}")
     return out
 
 
-def own_columns(printed: list[PartPrinter]) -> bool:
+def own_columns(printed: list[PartPrinter], looped: bool) -> bool:
     """Whether every element is written and read by one thread, and nothing is reduced.
 
     It is so if all loops that touch a piece of memory are equally wide and their pieces lie side
@@ -93,18 +101,22 @@ def own_columns(printed: list[PartPrinter]) -> bool:
     shapes: dict[object, set[tuple[int, int]]] = {}
     written = set()
     for part in printed:
+
+        def cell(v: Var, part: PartPrinter = part) -> object:
+            places = part.places
+            return places.after.get(v, v) if looped else places.cell(v, part.part.lag)
+
         for access in part.accesses:
             if access is None:
                 return False
             width, reads, writes = access
             for v, start in reads | writes:
-                cell = part.places.cell(v, part.part.lag)
-                shapes.setdefault(cell, set()).add((start, width))
-            written |= {part.places.cell(v, part.part.lag) for v, _ in writes}
+                shapes.setdefault(cell(v), set()).add((start, width))
+            written |= {cell(v) for v, _ in writes}
     return all(
-        len({width for _, width in shapes[cell]}) == 1
-        and all(start % width == 0 for start, width in shapes[cell] if width)
-        for cell in written
+        len({width for _, width in shapes[c]}) == 1
+        and all(start % width == 0 for start, width in shapes[c] if width)
+        for c in written
     )
 
 

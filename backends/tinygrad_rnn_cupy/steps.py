@@ -6,8 +6,8 @@ the last product of a step and what comes before the first of the next one is on
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
-
 
 from tinygrad_rnn.lower import Level, LoopProgram, Product, Store
 
@@ -20,17 +20,23 @@ Work = tuple[Literal["kernel"], Kernel] | tuple[Literal["products"], list[Produc
 
 class Cycle:
     """`works`: what is launched for step s, in order. `rotated`: the first kernel also ends step
-    s - 1, so it is launched once more after the last step."""
+    s - 1, so it is launched once more after the last step. `looped`: there are no products, and
+    one kernel goes through all steps."""
 
     def __init__(self, program: LoopProgram):
         self.places = Places(program)
         self._copy_operands(program)
         at = [k for k, level in enumerate(program.levels) if level.products]
         ends = [0, *at, len(program.levels)]
-        segments = [range(a, b) for a, b in zip(ends, ends[1:])]
+        segments = [range(a, b) for a, b in itertools.pairwise(ends)]
         busy = [any(_has_work(program.levels[k]) for k in s) for s in segments]
         self.rotated = bool(at) and busy[0] and busy[-1]
+        self.looped = not at
         self.works: list[Work] = []
+        if self.looped:
+            parts = [Part(segments[0], 0)]
+            self.works.append(("kernel", kernel("rows_0", self.places, parts, looped=True)))
+            return
         for i, segment in enumerate(segments):
             if i:
                 self.works.append(("products", program.levels[segment.start].products))
@@ -73,9 +79,7 @@ def setup_source(externals: int) -> str:
     )
 
 
-def geometry(
-    kernel: Kernel, rows: int
-) -> tuple[tuple[int, int], tuple[int, int], int]:
+def geometry(kernel: Kernel, rows: int) -> tuple[tuple[int, int], tuple[int, int], int]:
     """Grid, block and bytes of shared memory of a kernel over rows."""
     if kernel.whole_rows:
         across = min(512, 32 * -(-kernel.width // 128))

@@ -35,7 +35,8 @@ def supported() -> list[int]:
     return list(archs)
 
 
-def cubin(source: str, flags: list[str]) -> bytes:
+@functools.cache
+def cubin(source: str, flags: tuple[str, ...]) -> bytes:
     """The machine code of `source`; AssertionError with the compiler's log if there is none."""
     program = ctypes.c_void_p()
     nvrtc = library()

@@ -15,6 +15,7 @@ from ..backend import Backend
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import Var
 from ..tensor import Tensor
+from ..trace import state
 from ..types import Shape
 
 
@@ -22,18 +23,21 @@ def length_mask(
     lengths: Any, steps: int, batch_shape: Shape, where: str, backend: Backend
 ) -> Tensor:
     """bool[T, *batch_shape]: t < lengths, after checking count, dtype and range."""
-    counts = check_lengths(lengths, steps, batch_shape, where, backend)
+    # in 64 bits: the number of steps may not fit into a small dtype
+    counts = check_lengths(lengths, steps, batch_shape, where).astype("int64").to(backend)
     time = ops.arange(steps, dtype=counts.dtype, backend=backend)
     return ops.reshape(time, (steps, *[1] * len(batch_shape))) < counts
 
 
-def check_lengths(
-    lengths: Any, steps: int, batch_shape: Shape, where: str, backend: Backend
-) -> Tensor:
-    """The lengths as a tensor of integers, one for each sample, between 0 and `steps`."""
+def check_lengths(lengths: Any, steps: int, batch_shape: Shape, where: str) -> Tensor:
+    """The lengths as a tensor of integers, one for each sample, between 0 and `steps`.
+
+    Lists and arrays stay on the host: looking at the values of a tensor waits for its device.
+    """
     if not isinstance(lengths, Tensor):
         host = np.asarray(lengths)
-        lengths = ops.asarray(host if host.size else host.astype(np.int64))
+        host = host if host.size else host.astype(np.int64)
+        lengths = ops.asarray(host, backend=None if state.tracer is not None else "numpy")
     if not lengths.dtype.is_integer:
         raise DTypeError(f"{where}: lengths are {lengths.type}, expected integers.")
     if not batch_shape:
@@ -48,9 +52,8 @@ def check_lengths(
         )
     if not isinstance(lengths._value.data, Var):  # inside jit the values are not known yet
         check_range(lengths.numpy(), steps, where)
-    # in 64 bits: the number of steps may not fit into a small dtype
-    moved: Tensor = lengths.astype("int64").to(backend)
-    return moved
+    checked: Tensor = lengths
+    return checked
 
 
 def check_range(lengths: np.ndarray[Any, Any], steps: int, where: str) -> None:

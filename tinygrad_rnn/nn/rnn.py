@@ -109,7 +109,7 @@ class StackedRNN(Module):
             x = ops.swapaxes(x, 0, 1)
         start = None if state is None else self.split(state, x)
         if lengths is not None:
-            lengths = check_lengths(lengths, x.shape[0], x.shape[1:-1], self.where(), x.backend)
+            lengths = check_lengths(lengths, x.shape[0], x.shape[1:-1], self.where())
         y, end = self.stack(x, start, lengths)
         if self.batch_first and y.ndim == 3:
             y = ops.swapaxes(y, 0, 1)

@@ -76,5 +76,7 @@ def _is_row(row: Var, first: Var, producer: dict[Var, Node]) -> bool:
     if b is not None and b.op.name == "reshape" and b.inputs[0] is row:
         return True
     # a constant carry was folded
-    both = a is not None and b is not None and a.op.name == b.op.name == "full"
-    return both and a.attrs["value"] == b.attrs["value"]
+    if a is None or b is None or not a.op.name == b.op.name == "full":
+        return False
+    same: bool = a.attrs["value"] == b.attrs["value"]
+    return same

@@ -54,7 +54,17 @@ def instead_of_cupy() -> Iterator[None]:
 def backend_class() -> Any:
     """CupyBackend of a copy of its package that sees no other CuPy than the fake."""
     with instead_of_cupy():
-        return importlib.import_module("tinygrad_rnn_cupy.backend").CupyBackend
+        cls = importlib.import_module("tinygrad_rnn_cupy.backend").CupyBackend
+        _copies[cls] = {n: m for n, m in sys.modules.items() if n.startswith("tinygrad_rnn_cupy.")}
+        return cls
+
+
+_copies: dict[type, dict[str, types.ModuleType]] = {}
+
+
+def submodule(backend: Any, name: str) -> types.ModuleType:
+    """A module of the copy that a backend comes from."""
+    return _copies[type(backend)][f"tinygrad_rnn_cupy.{name}"]
 
 
 allowed_to_wait = device.allowed_to_wait

@@ -17,7 +17,8 @@ METHODS = (
     "any all".split()
 )
 OPERATORS = (
-    "add sub mul truediv floordiv mod pow and_ or_ xor lshift rshift lt le gt ge eq ne matmul".split()
+    "add sub mul truediv floordiv mod pow and_ or_ xor lshift rshift lt le gt ge eq ne "
+    "matmul".split()
 )
 PLAIN = ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "flags", "strides")
 

@@ -1,0 +1,39 @@
+"""The CuPy backend without a GPU: generated CUDA, compiled for the host and run by an emulator.
+
+Where there is no C++ compiler, nothing here is collected.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from . import fake
+
+if fake.modules.COMPILER is None:
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def backend() -> Any:
+    """The CuPy backend on the fake device."""
+    return fake.backend_class()()
+
+
+@pytest.fixture
+def rng(request: Any) -> np.random.Generator:
+    """A generator seeded by the test's name."""
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def small_graphs(backend: Any, monkeypatch: Any) -> Iterator[None]:
+    """Graphs of two steps, so that short loops are made of several."""
+    captured = fake.submodule(backend, "captured")
+    monkeypatch.setattr(captured, "CHUNK", 2)
+    monkeypatch.setattr(captured, "WHOLE", 2)
+    yield
