@@ -14,6 +14,7 @@ from collections.abc import Sequence
 #: command -> (module, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
     "backend": ("conformance.command", "run the conformance suite on a backend; a scorecard"),
+    "fuzz": ("fuzz.command", "compare every way to run random programs, to second derivatives"),
 }
 
 

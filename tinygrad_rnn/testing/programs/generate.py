@@ -99,22 +99,24 @@ def _line(b: Builder, d: Digits, lines: Iterator[int], body: s.Body, loops: bool
         s.product(b, d)
     elif kind == 20 and loops and b.depth < s.DEEPEST and not (b.rows and b.depth):
         s.loop(b, d, lines, body)
-    elif kind == 21 and b.depth < s.DEEPEST:
+    elif kind == 21 and b.depth < s.DEEPEST and not (b.rows and b.depth):
         s.called(b, d, lines, body)
     elif kind == 22 and b.depth < s.DEEPEST:
         s.batched(b, d, lines, body)
     else:
-        FEATURES[kind % len(FEATURES)](b, d)
+        feature = FEATURES[kind % len(FEATURES)]
+        in_rows = b.rows and b.depth  # a rule of its own keeps a loop from being compiled
+        (s.literal_arithmetic if in_rows and feature is s.with_rule else feature)(b, d)
 
 
 FEATURES = (
     s.literal_arithmetic, s.composite, s.masked, s.again, s.twin, s.dropped, s.with_rule,
     s.detached, s.composite,
 )  # fmt: skip
-#: Primitives that take a value apart along its rows keep a loop from being compiled.
+#: Primitives that keep a loop over rows from being compiled, most of them by mixing rows.
 ACROSS_ROWS = frozenset({
     "reshape", "transpose", "flip", "pad", "take", "scatter_add", "cumsum", "argmax", "contract",
-    "random_bits", "iota", "broadcast_to",
+    "random_bits", "iota", "broadcast_to", "full", "mod", "floordiv",
 })  # fmt: skip
 
 
