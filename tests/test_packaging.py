@@ -25,7 +25,7 @@ FLOORS = [
     {"nn", "optim", "data", "decoding", "metrics"},
     {"storage"},
     {"jit"},
-    {"fuse"},
+    {"fuse", "rows"},
     {"lower", "explanation", "call"},
     {"passes"},
     {"scan"},

@@ -106,6 +106,7 @@ class NumbaBackend(NumpyBackend):
                     how = "compiled"
                 except Unsupported as reason:
                     how = f"loop over NumPy kernels: {reason}"
+                    rows += self.report(node.attrs["body"])
             rows.append((node.op.name, how))
         return rows
 
@@ -113,8 +114,21 @@ class NumbaBackend(NumpyBackend):
 def _grouped(graph: Graph) -> Graph:
     """The graph with what is compiled as single nodes."""
     from tinygrad_rnn.passes.shift import share_stacks
+    from tinygrad_rnn.rows import with_rows
 
-    return fuse(fuse_bias(share_stacks(graph)))
+    graph = with_rows(graph)
+    nodes = [_with_groups(n) if n.op.name == "scan" else n for n in graph.nodes]
+    return fuse(fuse_bias(share_stacks(Graph(graph.inputs, nodes, graph.outputs))))
+
+
+def _with_groups(scan: Node) -> Node:
+    """A loop that runs over kernels has groups, and compiled loops, in its body."""
+    try:
+        lower(scan)
+    except Unsupported:
+        body = _grouped(scan.attrs["body"])
+        return Node(scan.op, scan.inputs, {**scan.attrs, "body": body}, scan.outputs)
+    return scan
 
 
 def _column_dots(node: Node) -> bool:
