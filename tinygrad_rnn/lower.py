@@ -371,7 +371,7 @@ class _Lowering:
                 levels[self.level[o] - 1].add(Reduce(o, n.op.name, source, source.type.shape[1]))
         made = {p.out for p in self.products}
         reduced = {n.outputs[0] for n in self.body.nodes if n.op.name in ("sum", "max")}
-        for v, kind in kept.items():
+        for v in kept:
             if v in made or v in reduced:  # its product or reduction writes it where it is kept
                 continue
             node = self.producer.get(v)
