@@ -26,6 +26,8 @@ _PLACES = {
     "assert_close": "assertions",
     "assert_same": "assertions",
     "check_grads": "gradients",
+    "Comparison": "comparison",
+    "compare_backends": "comparison",
     "lay_out": "layouts",
     "strategies": "strategies",
 }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import passes
-from ..backend import get_backend, optimize, run
+from ..backend import Backend, get_backend, optimize, run
 from ..extend import Graph
 from ..jit import record
 from ..ops.creation import tensor
@@ -41,7 +41,9 @@ def rewritten(graph: Graph, which: str) -> Graph:
     return graph
 
 
-def run_graph(graph: Graph, arrays: Sequence[np.ndarray], backend: str) -> list[np.ndarray]:
+def run_graph(
+    graph: Graph, arrays: Sequence[np.ndarray], backend: str | Backend
+) -> list[np.ndarray]:
     """The outputs of the graph as it stands, compiled for a backend."""
     where = get_backend(backend)
     program = where.compile(graph)

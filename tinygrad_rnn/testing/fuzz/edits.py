@@ -76,11 +76,11 @@ def candidates(graph: Graph, arrays: Sequence[np.ndarray]) -> Iterator[Candidate
             yield closed(Graph(graph.inputs, graph.nodes[start:], graph.outputs), env)
     yield closed(graph, env)
     for k in reversed(range(size)):
-        node, rest = graph.nodes[k], [*graph.nodes[:k], *graph.nodes[k + 1 :]]
+        node, left = graph.nodes[k], [*graph.nodes[:k], *graph.nodes[k + 1 :]]
         if set(node.outputs).isdisjoint(graph.outputs):
-            yield closed(Graph(graph.inputs, rest, graph.outputs), env)
+            yield closed(Graph(graph.inputs, left, graph.outputs), env)
         for new in bypasses(graph, k):
-            yield closed(renamed(Graph(graph.inputs, rest, graph.outputs), new), env)
+            yield closed(renamed(Graph(graph.inputs, left, graph.outputs), new), env)
     for k, node in enumerate(graph.nodes):
         for smaller in inside(node):
             nodes = [*graph.nodes[:k], smaller, *graph.nodes[k + 1 :]]
