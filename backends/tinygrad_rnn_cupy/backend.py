@@ -12,7 +12,7 @@ import numpy as np
 from cupyx.scipy.special import erf
 from tinygrad_rnn_numpy import kernels
 
-from tinygrad_rnn.extend import Backend, Graph, Node, Program
+from tinygrad_rnn.extend import Backend, Capabilities, Graph, Node, Program
 from tinygrad_rnn.lower import Unsupported
 
 from . import eager, loops
@@ -34,6 +34,9 @@ class CupyBackend(Backend):
 
     name = "cupy"
     kernels: Mapping[str, Callable[..., Any]] = {k: guarded(f) for k, f in _KERNELS.items()}
+    capabilities = Capabilities(
+        lacks={"index errors": "raising would mean waiting for the device; indices are clipped"}
+    )
     settings = _settings
 
     @classmethod

@@ -70,6 +70,8 @@ with tg.use_backend("cupy"):
     exit 2
 fi
 
+LINES_KEPT=200 section "the conformance suite" \
+    "$python" -m tinygrad_rnn.testing backend cupy --json "${report%.txt}.conformance.json"
 pytest=("$python" -m pytest -p no:cacheprovider -q)
 section "the tests written for a GPU" "${pytest[@]}" tests/gpu
 TINYGRAD_RNN_BACKEND=cupy section "every test, on this backend" "${pytest[@]}" tests
