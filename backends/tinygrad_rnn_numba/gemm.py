@@ -225,20 +225,26 @@ def _packing(bits: int) -> Callable[[int, int], None]:
     return pack
 
 
-def pack(b: Any) -> Any:
-    """B[K, N] as panels [panels, K, width], the last one padded with zeros."""
-    (K, N), size = b.shape, b.dtype.itemsize
-    width = panel_width(size)
-    panels = -(-N // width)
-    out = pool.empty((panels, K, width), b.dtype)
-    blocks = max(1, min(runtime.threads(), panels // 4))
-    numbers = np.array(
-        [K, N, runtime.address(b), b.strides[0] // size, b.strides[1] // size,
-         runtime.address(out), blocks],
-        np.int64,
-    )  # fmt: skip
-    runtime.drive(_pack_function(8 * size), numbers, blocks)
-    return out
+class Packing:
+    """Packs B[K, N] (turned: stored [N, K]) to panels [panels, K, width], the last one padded with
+    zeros."""
+
+    def __init__(self, K: int, N: int, turned: bool, dtype: np.dtype[Any]):
+        size = dtype.itemsize
+        width = panel_width(size)
+        panels = -(-N // width)
+        self.shape, self.dtype, self.function = (panels, K, width), dtype, _pack_function(8 * size)
+        self.blocks = max(1, min(runtime.threads(), panels // 4))
+        strides = (1, K) if turned else (N, 1)
+        self.numbers = np.array([K, N, 0, *strides, 0, self.blocks], np.int64)
+
+    def __call__(self, b: Any) -> Any:
+        """`b` in C order."""
+        out = pool.empty(self.shape, self.dtype)
+        numbers = self.numbers.copy()
+        numbers[2], numbers[5] = runtime.address(b), runtime.address(out)
+        runtime.drive(self.function, numbers, self.blocks)
+        return out
 
 
 @functools.cache

@@ -6,6 +6,7 @@ says which rows. Numba is imported only when something must be compiled.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,20 @@ def drive_gang(function: int, numbers: np.ndarray, gang: int) -> None:
 
 
 def address(a: np.ndarray) -> int:
+    """Where an array's elements begin."""
+    return _pointer(id(a) + _HEAD).value  # type: ignore[return-value]
+
+
+def _slow_address(a: np.ndarray) -> int:
     return a.__array_interface__["data"][0]  # type: ignore[no-any-return]
+
+
+# NumPy's array begins with Python's head of an object and the address of the data. Reading it there
+# takes a fifth of the time of asking, and loops ask for dozens; where it isn't so, we ask.
+_HEAD, _pointer = object.__basicsize__, ctypes.c_size_t.from_address
+_probes = [np.empty(3), np.empty((2, 3), np.float32)[1:], np.zeros(())]
+if any(address(a) != _slow_address(a) for a in _probes):  # pragma: no cover
+    address = _slow_address
 
 
 def contiguous(a: Any) -> np.ndarray:

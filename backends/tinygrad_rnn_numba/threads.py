@@ -117,7 +117,7 @@ if hasattr(os, "register_at_fork"):
 
 def drive(function: int, numbers: int, blocks: int) -> None:
     """Run a compiled loop on blocks 0 … blocks - 1."""
-    _pool().run(function, numbers, blocks, min(blocks, count()) - 1)
+    _pool().run(function, numbers, blocks, min(blocks, count()) - 1 if blocks > 1 else 0)
 
 
 def drive_gang(function: int, numbers: int, gang: int) -> None:

@@ -50,7 +50,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if n < SMALLEST:
         return np.empty(shape, dtype)
     block, start = _block(n)
-    return block[start : start + n].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, block, start)
 
 
 def _block(n: int) -> Block:

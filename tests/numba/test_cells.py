@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from tinygrad_rnn_numba import loops, runtime
+from tinygrad_rnn_numba import calls, runtime
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import fuse, nn
@@ -116,7 +116,7 @@ def test_a_gang_computes_what_one_thread_computes(name, rows, rng, monkeypatch):
     """Threads that share the columns of products and wait for each other: the same values."""
     x = rng.normal(size=(7, rows, 5))
     driven = []
-    monkeypatch.setattr(loops, "WORTH_WAITING", 0)
+    monkeypatch.setattr(calls, "WORTH_WAITING", 0)
     drive = runtime.drive_gang
     monkeypatch.setattr(runtime, "drive_gang", lambda *a: driven.append(drive(*a)))
     for dtype in ("f4", "f8"):
