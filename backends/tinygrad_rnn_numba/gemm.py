@@ -18,7 +18,7 @@ from .target import target
 from .tiles import panel_width, tile
 
 #: Rows of A that stay in the cache while all panels of a thread pass; steps of k packed at once.
-ROWS, DEPTH = 128, 384
+ROWS, DEPTH = 128, 256
 #: Below this many multiplications a call of NumPy's costs less than ours.
 SMALLEST = 1 << 18
 #: From this many panels per thread on, packing a turned A pays.
@@ -133,17 +133,17 @@ def _gatherer(bits: int) -> Any:
 
     @objects.inner
     def gather(a: int, lda: int, depth: int, rows: int, out: int) -> None:
-        for i in range(0, rows, step):
-            n = min(step, rows - i)
-            pack = out + size * i * depth
-            source = a + size * i
-            if n == step:
-                for k in range(depth):
-                    row(source + size * k * lda, pack + size * k * step)
-            else:
-                for k in range(depth):
-                    for j in range(n):
-                        put(pack + size * (k * step + j), get(source + size * (k * lda + j)))
+        # along the rows of A as it is stored, which lie far apart
+        whole = rows - rows % step
+        for k in range(depth):
+            for i in range(0, whole, step):
+                row(a + size * (i + k * lda), out + size * (i * depth + k * step))
+        for k in range(depth):
+            for j in range(whole, rows):
+                put(
+                    out + size * (whole * depth + k * step + j - whole),
+                    get(a + size * (j + k * lda)),
+                )
 
     return gather
 
@@ -293,8 +293,8 @@ def matmul(left: Any, right: Any, out: Any, bias: Any = None) -> bool:
         return False
     width = panel_width(size)
     panels = -(-N // width)
-    # a turned A is packed by every thread that reads it: share out its rows then, if they are more
-    by_rows = int(turned and M > N)
+    # every thread reads all of A, and packs it if it is turned, unless they share out its rows
+    by_rows = int(M > N and (turned or K > N))
     blocks = max(1, min(runtime.threads(), M // target().rows if by_rows else panels))
     share = panels if by_rows else -(-panels // blocks)
     packed = turned and share >= PACKED
