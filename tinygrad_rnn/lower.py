@@ -52,14 +52,26 @@ class Unsupported(Exception):
 
 @dataclass
 class Product:
-    """scratch[rows, n] = moving[rows, k] @ fixed, fixed stored [n, k] (turned) or [k, n]."""
+    """out[rows, n] = moving[rows, k] @ fixed, fixed stored [n, k] (turned) or [k, n].
+
+    `rowwise`: every row has a matrix of its own, out[r] = moving[r] @ fixed[r]. `axes`: where in
+    fixed the rows (None: nowhere), k and n lie.
+    """
 
     out: Var
     moving: Var
     fixed: Var
-    turned: bool
+    axes: tuple[int | None, int, int]
     k: int
     n: int
+
+    @property
+    def turned(self) -> bool:
+        return self.axes[1] > self.axes[2]
+
+    @property
+    def rowwise(self) -> bool:
+        return self.axes[0] is not None
 
 
 @dataclass
@@ -325,10 +337,12 @@ class _Lowering:
         a, b, out = n.attrs["a"], n.attrs["b"], n.attrs["out"]
         if x in self.consts and x not in self.form and self._is_moving(y):
             x, y, a, b = y, x, b, a
-        if not (self._is_moving(x) and y in self.consts and x.type.ndim == 2 and y.type.ndim == 2):
+        if not (self._is_moving(x) and y in self.consts and x.type.ndim == 2 == n.output.type.ndim):
             raise Unsupported(f"a product of {n.inputs[0].type} and {n.inputs[1].type}")
+        row, new = a[0], [i for i in out if i not in a]
         k = [i for i in a if i in b and i not in out]
-        if len(k) != 1 or a != (a[0], k[0]) or out[0] != a[0] or len(out) != 2:
+        whole = k == [a[1]] and len(new) == 1 and out == (row, new[0])
+        if not whole or sorted(b) not in (sorted([*k, *new]), sorted([row, *k, *new])):
             raise Unsupported(
                 f"a product with labels {n.attrs['a']}, {n.attrs['b']} -> {n.attrs['out']}"
             )
@@ -336,8 +350,8 @@ class _Lowering:
         self.form[o] = "mat"
         made = self.producer.get(x)
         self.level[o] = self.level[x] + (made is None or made.op.name not in BARRIERS)
-        turned = b.index(k[0]) == 1
-        self.products.append(Product(o, x, y, turned, x.type.shape[1], o.type.shape[1]))
+        axes = (b.index(row) if row in b else None, b.index(k[0]), b.index(new[0]))
+        self.products.append(Product(o, x, y, axes, x.type.shape[1], o.type.shape[1]))
 
     def _is_moving(self, v: Var) -> bool:
         return self.form.get(v) == "mat" and (v not in self.consts)

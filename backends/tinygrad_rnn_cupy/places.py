@@ -49,6 +49,8 @@ class Places:
         for v in dict.fromkeys(q.moving for q in self.products):
             self._feed(v, made)
         for q in self.products:
+            if q.rowwise:
+                raise Unsupported(f"a product with a matrix for every row, {q.fixed.type}")
             self.static["weights", q.fixed] = q.fixed.type.shape
 
     def _feed(self, v: Var, made: set[Var]) -> None:

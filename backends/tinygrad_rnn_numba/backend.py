@@ -101,11 +101,9 @@ class NumbaBackend(NumpyBackend):
             if node.op.name in ("contract", Biased.name):
                 how = _product(node)
             elif node.op.name == "scan":
-                try:
-                    lower(node)
-                    how = "compiled"
-                except Unsupported as reason:
-                    how = f"loop over NumPy kernels: {reason}"
+                how = "compiled"
+                if "refused" in node.attrs:
+                    how = f"loop over NumPy kernels: {node.attrs['refused']}"
                     rows += self.report(node.attrs["body"])
             rows.append((node.op.name, how))
         return rows
@@ -125,9 +123,9 @@ def _with_groups(scan: Node) -> Node:
     """A loop that runs over kernels has groups, and compiled loops, in its body."""
     try:
         lower(scan)
-    except Unsupported:
-        body = _grouped(scan.attrs["body"])
-        return Node(scan.op, scan.inputs, {**scan.attrs, "body": body}, scan.outputs)
+    except Unsupported as reason:
+        attrs = {**scan.attrs, "body": _grouped(scan.attrs["body"]), "refused": str(reason)}
+        return Node(scan.op, scan.inputs, attrs, scan.outputs)
     return scan
 
 

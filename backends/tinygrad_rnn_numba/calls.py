@@ -49,9 +49,8 @@ class Call:
         self.slots = np.array([i for i, _ in bases], np.intp)
         self.bases = [(self.place[v], self._offset(v)) for _, v in bases]
         self.packs = [
-            (loop.numbers["packed", i], self.place[q.fixed], gemm.Packing(q.k, q.n, q.turned, d))
+            (loop.numbers["packed", i], self.place[q.fixed], gemm.Packing(q.fixed.type, q.axes))
             for i, q in enumerate(loop.products)
-            for d in (q.out.type.dtype.np,)
         ]
         self.starts = self._starts()
         self.results = self._results()
@@ -190,10 +189,11 @@ class Call:
             return self._width(rest[0])
         if kind == "k":
             return self.loop.products[rest[0]].k
-        if kind == "panels":
+        if kind in ("panels", "panels apart"):
             q = self.loop.products[rest[0]]
             size = q.out.type.dtype.itemsize
-            return padded(q.n, size) // panel_width(size)
+            wide = padded(q.n, size)
+            return wide // panel_width(size) if kind == "panels" else size * wide * q.k
         if kind == "literal":
             d = rest[0].type.dtype.np
             filled = np.array(p.producer[rest[0]].attrs["value"], d)

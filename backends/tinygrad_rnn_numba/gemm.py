@@ -7,11 +7,14 @@ no second pool of threads (the BLAS's) that competes with ours.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from tinygrad_rnn_numpy import pool
+
+from tinygrad_rnn.types import Type
 
 from . import objects, runtime
 from .target import target
@@ -208,7 +211,8 @@ def _pack_function(bits: int) -> int:
 
 
 def _packing(bits: int) -> Callable[[int, int], None]:
-    """All panels of B; numbers: K, N, b, stride of k, stride of n, out, blocks."""
+    """All panels of several B; numbers: K, N, b, stride of k, stride of n, out, blocks, how many,
+    how far apart."""
     from . import intrinsics
 
     size, width = bits // 8, panel_width(bits // 8)
@@ -218,25 +222,32 @@ def _packing(bits: int) -> Callable[[int, int], None]:
         K, N, b = load(numbers, 0), load(numbers, 1), load(numbers, 2)
         sk, sn, out = load(numbers, 3), load(numbers, 4), load(numbers, 5)
         panels = (N + width - 1) // width
-        for p in range(block, panels, load(numbers, 6)):
+        for q in range(block, panels * load(numbers, 7), load(numbers, 6)):
+            p = q % panels
+            start = b + size * (q // panels * load(numbers, 8) + p * width * sn)
             columns = min(width, N - p * width)
-            copy(b + size * p * width * sn, sk, sn, K, columns, out + size * p * K * width)
+            copy(start, sk, sn, K, columns, out + size * q * K * width)
 
     return pack
 
 
 class Packing:
-    """Packs B[K, N] (turned: stored [N, K]) to panels [panels, K, width], the last one padded with
-    zeros."""
+    """Packs B[K, N], or one for every row, to panels [rows, panels, K, width]; the last panel is
+    padded with zeros. `axes`: where in the array the rows (or None), k and n lie."""
 
-    def __init__(self, K: int, N: int, turned: bool, dtype: np.dtype[Any]):
-        size = dtype.itemsize
+    def __init__(self, given: Type, axes: tuple[int | None, int, int]):
+        apart = [math.prod(given.shape[i + 1 :]) for i in range(given.ndim)]
+        (row, k, n), self.dtype = axes, given.dtype.np
+        K, N, rows = given.shape[k], given.shape[n], 1 if row is None else given.shape[row]
+        size = given.dtype.itemsize
         width = panel_width(size)
         panels = -(-N // width)
-        self.shape, self.dtype, self.function = (panels, K, width), dtype, _pack_function(8 * size)
-        self.blocks = max(1, min(runtime.threads(), panels // 4))
-        strides = (1, K) if turned else (N, 1)
-        self.numbers = np.array([K, N, 0, *strides, 0, self.blocks], np.int64)
+        self.shape, self.function = (rows, panels, K, width), _pack_function(8 * size)
+        self.blocks = max(1, min(runtime.threads(), rows * panels // 4))
+        between = 0 if row is None else apart[row]
+        self.numbers = np.array(
+            [K, N, 0, apart[k], apart[n], 0, self.blocks, rows, between], np.int64
+        )
 
     def __call__(self, b: Any) -> Any:
         """`b` in C order."""

@@ -149,12 +149,19 @@ class Loop:
     def _product(self, p: Product, address: dict[Var, str]) -> str:
         size = p.out.type.dtype.itemsize
         i = self.products.index(p)
-        panels = self.number("panels", i)
+        panels, packed, k = self.number("panels", i), self.number("packed", i), self.number("k", i)
         lda, ldc = self.number("stride", p.moving), self.number("stride", p.out)
+        if p.rowwise:  # every thread does its own rows
+            apart = self.number("panels apart", i)
+            return (
+                f"for r in range(lo, hi): product_{8 * size}("
+                f"{address[p.moving]} + {size} * r * {lda}, {lda}, {packed} + r * {apart}, "
+                f"{address[p.out]} + {size} * r * {ldc}, {ldc}, {k}, 0, {panels}, 1)"
+            )
         return (
             f"product_{8 * size}("
-            f"{address[p.moving]} + {size} * first * {lda}, {lda}, {self.number('packed', i)}, "
-            f"{address[p.out]} + {size} * first * {ldc}, {ldc}, {self.number('k', i)}, "
+            f"{address[p.moving]} + {size} * first * {lda}, {lda}, {packed}, "
+            f"{address[p.out]} + {size} * first * {ldc}, {ldc}, {k}, "
             f"{panels} * share // members, {panels} * (share + 1) // members, count)"
         )
 

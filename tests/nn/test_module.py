@@ -330,7 +330,7 @@ def test_constants_and_errors():
         nn.init.orthogonal_(fresh(3, 3), gates=2)
     with pytest.raises(tg.errors.ArgumentError, match="no cell with biases and a gate f that"):
         nn.init.forget_bias_(nn.GRU(2, 3))
-    with pytest.raises(tg.errors.ArgumentError, match=r"the gates i f; its cells: nn.GRUCell .*rzn"):
+    with pytest.raises(tg.errors.ArgumentError, match=r"the gates i f; its cells: .*rzn"):
         nn.init.gate_bias_(nn.GRU(2, 3), i=1.0, f=1.0)
     with pytest.raises(tg.errors.ArgumentError, match="no cell with biases and a gate that keeps"):
         nn.init.chrono_(nn.Recurrent(nn.LSTMCell(2, 3, bias=False)), 10)

@@ -233,3 +233,39 @@ def test_sums_and_maxima_of_rows_are_outputs_and_carries(reduce, rng, refused):
     assert not refused
     for a, b in zip(found["numba"], found["numpy"], strict=True):
         assert a.dtype == b.dtype and distance(a, b) <= 1e-12
+
+
+@pytest.mark.parametrize("layout", ["bsh", "sbh", "hsb"])
+def test_attention_over_a_memory_of_every_row(layout, rng):
+    """Products with a matrix for each row: wherever its axes lie, with masks, to second order."""
+    B, S, H = 5, 7, 19
+    shape = [{"b": B, "s": S, "h": H}[c] for c in layout]
+    memory, start = rng.normal(size=shape), rng.normal(size=(B, H))
+    xs, W = rng.normal(size=(4, B, H)), rng.normal(size=(H, H)) / 3
+    alive = np.arange(S) < np.array([7, 1, 3, 6, 2])[:, None]
+
+    def attend(h, x, memory, W):
+        scores = tg.einsum(f"bh,{layout}->bs", h, memory)
+        weights = tg.softmax(tg.where(tg.tensor(alive), scores, -1e9))
+        context = tg.einsum(f"bs,{layout}->bh", weights, memory)
+        h = tg.tanh(h @ W + x + context)
+        return h, tg.concat([h, weights], -1)
+
+    def values(start, xs, memory, W):
+        c, ys = tg.scan(lambda h, x: attend(h, x, memory, W), start, xs)
+        return (c * c).sum() + (ys**3).sum()
+
+    def all_of_it(*args):
+        first = tg.grad(values, (0, 1, 2, 3))
+        second = tg.grad(lambda *a: sum((g * g).sum() for g in first(*a)), (0, 2))
+        return values(*args), *first(*args), *second(*args)
+
+    found = []
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            f = tg.jit(all_of_it)
+            found.append([y.numpy() for y in f(*map(tg.tensor, (start, xs, memory, W)))])
+            ran = get_backend().report(optimize(f.recordings[0].graph))
+    assert {how for name, how in ran if name == "scan"} == {"compiled"}
+    for a, b in zip(*found, strict=True):
+        assert distance(b, a) <= 1e-11

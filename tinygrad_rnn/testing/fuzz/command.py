@@ -69,9 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 def look(drawn: Case) -> Outcome:
     """Examine one case."""
     program = drawn.program
-    return examine(
-        program.graph, program.arrays(), drawn.order, drawn.variants, drawn.seed
-    )
+    return examine(program.graph, program.arrays(), drawn.order, drawn.variants, drawn.seed)
 
 
 def _report(arguments: argparse.Namespace, drawn: Case, index: int, outcome: Outcome) -> None:

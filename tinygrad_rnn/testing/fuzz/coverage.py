@@ -73,8 +73,10 @@ class Coverage:
             f"{sum(c >= 50 for c in counts)} at least 50 times"
         )
         if missing:
-            yield "  never: " + ", ".join(f"{a} -> {b}" for a, b in missing[:12]) + (
-                " ..." if len(missing) > 12 else ""
+            yield (
+                "  never: "
+                + ", ".join(f"{a} -> {b}" for a, b in missing[:12])
+                + (" ..." if len(missing) > 12 else "")
             )
         yield f"primitive x dtype x size class: {len(self.cells)} cells"
         if self.loops:

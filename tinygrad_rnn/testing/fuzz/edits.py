@@ -50,9 +50,7 @@ def closed(graph: Graph, env: Mapping[Var, Any]) -> Candidate:
     """The live part of the graph, of which whatever is not defined becomes an input."""
     graph = live(graph, keep_inputs=False)
     defined = {v for node in graph.nodes for v in node.outputs}
-    read = dict.fromkeys(
-        [v for node in graph.nodes for v in node.inputs] + list(graph.outputs)
-    )
+    read = dict.fromkeys([v for node in graph.nodes for v in node.inputs] + list(graph.outputs))
     inputs = [v for v in read if v not in defined]
     arrays = [np.asarray(env[v], v.type.dtype.np) for v in inputs]
     return Graph(inputs, graph.nodes, graph.outputs), arrays
