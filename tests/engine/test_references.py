@@ -27,6 +27,7 @@ VALUES = {
     "cast": ("cast", [[1.9, -1.9, 2.5, -0.5]], {"dtype": tg.int64}, [1, -1, 2, 0]),
     "argmax": ("argmax", [[1, 3, 3, 2]], {"axis": 0}, 1),
     "max of NaN": ("max", [[1, NAN, 3]], {"axes": (0,)}, NAN),
+    "sum of rows of halves": ("sum", [HALVES.reshape(-1, 2)], {"axes": (0,)}, [2500, 2500]),
     "sum of halves": ("sum", [HALVES], {"axes": (0,)}, 5000),
     "contraction of halves": (
         "contract", [HALVES, HALVES], {"a": (0,), "b": (0,), "out": ()}, 5000,
