@@ -15,6 +15,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from .target import target
+
 FLAGS = ("contract",)
 
 
@@ -97,6 +99,21 @@ class Lanes:
         biased = b.add(n, self.int_const(self.bias))
         return b.bitcast(b.shl(biased, self.int_const(self.mantissa)), self.type)
 
+    @property
+    def scales(self) -> bool:
+        """Whether the CPU multiplies these lanes by powers of two in one instruction."""
+        return target().name == "avx512" and self.n * self.bits == 512
+
+    def scalef(self, y: Any, n: Any) -> Any:
+        """y * 2**n, rounded once, for integers n that are floats."""
+        mask = ir.IntType(self.n)
+        name = f"llvm.x86.avx512.mask.scalef.p{'s' if self.bits == 32 else 'd'}.512"
+        kind = ir.FunctionType(self.type, [self.type] * 3 + [mask, ir.IntType(32)])
+        current = ir.Constant(ir.IntType(32), 4)  # the rounding that is in force
+        return self.builder.call(
+            self.declare(name, kind), [y, n, y, ir.Constant(mask, (1 << self.n) - 1), current]
+        )
+
     def poly(self, x: Any, coefficients: Sequence[float]) -> Any:
         """Highest power first."""
         y = self.const(coefficients[0])
@@ -152,25 +169,38 @@ ERFC = {32: (-9.07659491078e-4, 6.80177064589e-3, 3.74268030818e-3, -7.896719357
 # fmt: on
 
 
-def _reduced(v: Lanes, x: Any) -> tuple[Any, Any]:
-    """x = n log 2 + r: e**r - 1, and the integer n. NaN stays in the first."""
+class _Power:
+    """2**n for an integer n, given as a float and as an integer."""
+
+    def __init__(self, v: Lanes, n: Any, number: Any):
+        self.v, self.n, self.number = v, n, number
+
+    def value(self) -> Any:
+        """2**n where that is a normal number."""
+        v = self.v
+        return v.scalef(v.const(1.0), self.n) if v.scales else v.power_of_two(self.number)
+
+    def times(self, y: Any) -> Any:
+        """y * 2**n, rounded once where it overflows or is subnormal."""
+        v, b, n = self.v, self.v.builder, self.number
+        if v.scales:
+            return v.scalef(y, self.n)
+        half = b.ashr(n, v.int_const(1))
+        return v.mul(v.mul(y, v.power_of_two(half)), v.power_of_two(b.sub(n, half)))
+
+
+def _reduced(v: Lanes, x: Any) -> tuple[Any, _Power]:
+    """x = n log 2 + r: e**r - 1, and 2**n. NaN stays in the first."""
     high, low = LN2[v.bits]
     n, number = v.whole(x, v.const(LOG2_E))
     r = v.fma(n, v.const(-low), v.fma(n, v.const(-high), x))
-    return v.fma(v.poly(r, EXP[v.bits]), v.mul(r, r), r), number
-
-
-def _scaled(v: Lanes, y: Any, n: Any) -> Any:
-    """y * 2**n in two steps, so that overflow and subnormal results are rounded once."""
-    b = v.builder
-    half = b.ashr(n, v.int_const(1))
-    return v.mul(v.mul(y, v.power_of_two(half)), v.power_of_two(b.sub(n, half)))
+    return v.fma(v.poly(r, EXP[v.bits]), v.mul(r, r), r), _Power(v, n, number)
 
 
 def _exp_of_negative(v: Lanes, x: Any) -> Any:
     """e**x for x <= 0 (or NaN): the range needs to be cut below only."""
-    p, n = _reduced(v, v.at_least(x, -104.0 if v.bits == 32 else -745.5))
-    return _scaled(v, v.add(p, v.const(1.0)), n)
+    p, power = _reduced(v, v.at_least(x, -104.0 if v.bits == 32 else -745.5))
+    return power.times(v.add(p, v.const(1.0)))
 
 
 def exp(v: Lanes, x: Any) -> Any:
@@ -187,8 +217,8 @@ def sigmoid(v: Lanes, x: Any) -> Any:
 def tanh(v: Lanes, x: Any) -> Any:
     """E / (E + 2) with E = e**(2|x|) - 1 = (e**r - 1) 2**n + (2**n - 1)."""
     a = v.at_most(v.call("fabs", x), 10.0 if v.bits == 32 else 20.0)
-    p, n = _reduced(v, v.add(a, a))
-    scale = v.power_of_two(n)
+    p, power = _reduced(v, v.add(a, a))
+    scale = power.value()
     e = v.fma(p, scale, v.builder.fsub(scale, v.const(1.0)))
     return v.call("copysign", v.div(e, v.add(e, v.const(2.0))), x)
 
@@ -196,7 +226,8 @@ def tanh(v: Lanes, x: Any) -> Any:
 def expm1(v: Lanes, x: Any) -> Any:
     """(e**r - 1) 2**n + (2**n - 1), computed at half its size because 2**n may overflow."""
     low, high = (-18.0, 89.0) if v.bits == 32 else (-38.0, 710.0)
-    p, n = _reduced(v, v.at_least(v.at_most(x, high), low))
+    p, power = _reduced(v, v.at_least(v.at_most(x, high), low))
+    n = power.number
     scale = v.power_of_two(v.builder.sub(n, v.int_const(1)))
     half = v.fma(p, scale, v.builder.fsub(scale, v.const(0.5)))
     # for n = 0 it is p itself, and halving would lose a bit of a subnormal or the sign of a zero
