@@ -26,8 +26,10 @@ EXAMPLES: dict[str, float | Callable[[Any], bool]] = {
     "gradient_flow": lambda report: report.scores[0].reached and report.scores[0].baseline[1] > 1e6,
     "long_memory": lambda report: report.scores[0].value < 0.03,
     "recurrences": lambda report: report["echo, hidden"] > 0.95,
+    "own_cell": 4.0,
     "rows_of_digits": 0.9,
     "shapes": 1.5,
+    "time_series": 0.3,
 }
 # They have tests of their own, because they are programs of another kind.
 OTHERS = {"char_lm", "dinner", "run_all"}
