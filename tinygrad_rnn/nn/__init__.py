@@ -8,12 +8,14 @@ with PyTorch's names and layouts.
 from . import functional, init
 from .alignment import AdditiveAttention, LuongAttention
 from .attention import MultiheadAttention
+from .batch_norm import BatchNorm1d, BatchNorm2d
 from .cell import Cell
 from .cells import GRUCell, LSTMCell, RNNCell
 from .cells_gru import JordanCell, LayerNormGRUCell, MinimalGatedUnitCell
 from .cells_lstm import CoupledLSTMCell, LayerNormLSTMCell, LSTM1997Cell, PeepholeLSTMCell
 from .combinators import Bidirectional, Hierarchical, Stack
 from .containers import ModuleList, Sequential
+from .convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .layers import (
     GELU,
     Dropout,
@@ -37,6 +39,7 @@ from .losses import (
 )
 from .module import Module
 from .parameter import Parameter
+from .pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from .recurrent import Recurrent
 from .rnn import GRU, LSTM, RNN
 from .wrappers import CellWrapper, RecurrentDropout, Residual, Zoneout
@@ -47,11 +50,19 @@ __all__ = [
     "LSTM",
     "RNN",
     "AdditiveAttention",
+    "AvgPool1d",
+    "AvgPool2d",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Bidirectional",
     "CTCLoss",
     "Cell",
     "CellWrapper",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CoupledLSTMCell",
     "CrossEntropyLoss",
     "Dropout",
@@ -70,6 +81,8 @@ __all__ = [
     "Linear",
     "LuongAttention",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
     "MinimalGatedUnitCell",
     "Module",
     "ModuleList",

@@ -19,6 +19,8 @@ from ..primitive import bind
 from ..tensor import Tensor
 from ..types import float16, float32
 from .attention_functions import scaled_dot_product_attention
+from .batch_norm import batch_norm
+from .convolution_functions import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .ctc import ctc_loss
 from .dropout import dropout
 from .loss_functions import (
@@ -30,9 +32,17 @@ from .loss_functions import (
     nll_loss,
     smooth_l1_loss,
 )
+from .pooling_functions import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 
 __all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "batch_norm",
     "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cross_entropy",
     "ctc_loss",
     "dropout",
@@ -44,6 +54,8 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "max_pool1d",
+    "max_pool2d",
     "mse_loss",
     "nll_loss",
     "relu",
