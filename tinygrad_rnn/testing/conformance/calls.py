@@ -87,15 +87,22 @@ class Assigned(NamedTuple):
         return " ".join([*[d.name for d in self.dtypes], *more])
 
 
-def assignments(op: type[Primitive], sample: Sample, claimed: Sequence[DType]) -> list[Assigned]:
+def assignments(
+    op: type[Primitive],
+    sample: Sample,
+    claimed: Sequence[DType],
+    free: Sequence[DType] | None = None,
+) -> list[Assigned]:
     """Every choice of claimed dtypes that the type rule accepts for a sample.
 
-    Operands that share a dtype in the declaration share one in every choice.
+    Operands that share a dtype in the declaration share one in every choice. `free`: those that
+    are chosen from, beside what the declaration says (default: all that are claimed).
     """
+    free = claimed if free is None else free
     groups = list(dict.fromkeys(a.dtype for a in sample.args))
     places = [k for k, v in sample.attrs.items() if isinstance(v, DType)]
     found = []
-    lists = [_candidates(g, claimed) for g in groups] + [claimed] * len(places)
+    lists = [_candidates(g, claimed, free) for g in groups] + [free] * len(places)
     for chosen in itertools.product(*lists):
         of = dict(zip(groups, chosen))
         dtypes = tuple([of[a.dtype] for a in sample.args])
@@ -105,9 +112,13 @@ def assignments(op: type[Primitive], sample: Sample, claimed: Sequence[DType]) -
     return found
 
 
-def _candidates(declared: str | None, claimed: Sequence[DType]) -> Sequence[DType]:
-    """Free operands take any dtype; booleans, as conditions, stay what they are."""
-    return [d for d in claimed if d.is_bool] if declared == "bool" else claimed
+def _candidates(
+    declared: str | None, claimed: Sequence[DType], free: Sequence[DType]
+) -> Sequence[DType]:
+    """What an operand may be; booleans, as conditions, stay what they are."""
+    if declared == "bool":
+        return [d for d in claimed if d.is_bool]
+    return [*free, *[d for d in claimed if d.name == declared and d not in free]]
 
 
 def valid(op: type[Primitive], shapes: Any, dtypes: Any, attrs: Mapping[str, Any]) -> bool:

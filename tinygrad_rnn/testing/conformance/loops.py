@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,23 @@ from ... import (
     tanh,
     tensor,
     trace,
-    vjp,
     where,
 )
 from ...backend import use_backend
 from ...tensor import Tensor
 from ..gradients import check_grads
-from .bodies import BODIES, loop
+from .bodies import BODIES, Body, loop
 from .calls import Host, seeded
 from .compare import close, same
-from .gradients import applied, differentiable, floats_of, smooth_calls
+from .gradients import (
+    applied,
+    as_numpy_does,
+    differentiable,
+    floats_of,
+    numpy,
+    pulled_back,
+    smooth_calls,
+)
 from .graphs import interpreted, widest
 from .registry import Level, check
 from .subject import Subject
@@ -41,9 +49,21 @@ def bodies(subject: Subject) -> list[str]:
 
 @check("A10", Level.LOOPS, differentiable)
 def second_order(subject: Subject, name: str) -> None:
-    subject.need("float64")
-    for call in some(smooth_calls(subject, name, "float64"), "floating sample"):
-        check_grads(applied(call), floats_of(call), order=2, backend=subject.backend)
+    """By complex step in float64; where that is not claimed, beside NumPy's backend."""
+    dtype = widest(subject)
+    for k, call in enumerate(some(smooth_calls(subject, name, dtype.name), "floating sample")):
+        _second(subject, applied(call), floats_of(call), dtype, f"{name}, sample {k}", call.types())
+
+
+def _second(subject: Subject, f: Any, hosts: list[Host], dtype: Any, what: str, types: Any) -> None:
+    if dtype == np.float64:
+        check_grads(f, hosts, order=2, backend=subject.backend)
+        return
+    rng = seeded(what)
+    given = [*hosts, *[np.asarray(rng.normal(size=t.shape), dtype) for t in types]]
+    twice = [*given, *[np.asarray(rng.normal(size=h.shape), dtype) for h in hosts]]
+    second = pulled_back(pulled_back(f, len(hosts)), len(given))
+    as_numpy_does(subject, second, twice, f"{what}: second derivative")
 
 
 @check("D1", Level.LOOPS, bodies)
@@ -79,38 +99,37 @@ def loop_gradients(subject: Subject, name: str) -> None:
 
 @check("D1", Level.LOOPS, bodies)
 def compiled_loop_gradients(subject: Subject, name: str) -> None:
-    """The derived loop, compiled: beside the Python loop's gradient, in every precision."""
+    """The derived loop, eager and compiled: as near to float64 as a Python loop's in NumPy is."""
     body = BODIES[name]
     rng = seeded(f"cotangents {name}")
-    for dtype in [d for d in subject.floats if d.itemsize > 2]:
-        hosts = body.hosts(name, 5, dtype.np)
-        results = subject.eager(body.run(loop), *hosts)
-        weights = [np.asarray(rng.normal(size=y.shape), dtype.np) for y in results]
-
-        def pulled(way: Any, n: int = len(hosts)) -> Any:
-            def f(*args: Tensor) -> Any:
-                xs, gs = args[:n], args[n:]
-
-                def flat(*xs: Tensor) -> tuple[Tensor, ...]:
-                    carry, ys = body.run(way)(*xs)
-                    return (*carry, *ys)
-
-                return vjp(flat, *xs)[1](tuple(gs))
-
-            return f
-
-        want = subject.eager(pulled(loop), *hosts, *weights)
+    for dtype in [d.np for d in subject.floats if d.itemsize > 2]:
+        hosts = body.hosts(name, 5, dtype)
+        results = numpy().eager(body.run(loop), *hosts)
+        given = [*hosts, *[np.asarray(rng.normal(size=y.shape), dtype) for y in results]]
+        wide = [h.astype(np.float64) for h in given]
+        by_loop, by_scan = (pulled_back(_flat(body, way), len(hosts)) for way in (loop, scan))
+        want, exact = numpy().eager(by_loop, *given), numpy().eager(by_loop, *wide)
         for run in (subject.eager, subject.compiled):
-            for g, z in zip(run(pulled(scan), *hosts, *weights), want, strict=True):
-                close(g, z, subject.claims, f"{name}, {dtype}: gradient by {run.__name__}",
-                      terms=64)  # fmt: skip
+            for g, z, right in zip(run(by_scan, *given), want, exact, strict=True):
+                what = f"{name}, {np.dtype(dtype)}: gradient by {run.__name__}"
+                close(g, z, subject.claims, what, right, terms=64)
+
+
+def _flat(body: Body, way: Any) -> Callable[..., tuple[Tensor, ...]]:
+    """The loop as a function with a flat tuple of results."""
+
+    def f(*xs: Tensor) -> tuple[Tensor, ...]:
+        carry, ys = body.run(way)(*xs)
+        return (*carry, *ys)
+
+    return f
 
 
 @check("A10", Level.LOOPS, lambda subject: ["rnn", "swapped carries", "accumulator", "masked"])
 def loop_second_order(subject: Subject, name: str) -> None:
-    subject.need("float64")
-    body = BODIES[name]
-    check_grads(body.run(scan), body.hosts(name, 2), order=2, backend=subject.backend)
+    body, dtype = BODIES[name], widest(subject)
+    f, hosts = _flat(body, scan), body.hosts(name, 2, dtype)
+    _second(subject, f, hosts, dtype, name, numpy().eager(f, *hosts))
 
 
 @check("D2", Level.LOOPS, bodies)
@@ -305,8 +324,6 @@ def alone_in_the_batch(subject: Subject) -> None:
 @check("A28", Level.LOOPS)
 def single_precision_loop(subject: Subject) -> None:
     """The gradient of a long loop in float32 is about as far from the truth as NumPy's own."""
-    from ... import get_backend
-
     subject.need("float32")
     rng = seeded("long")
     hosts = [rng.normal(size=s) * 0.5 for s in ((4, 4), (3, 4), (2, 4), (50, 2, 3))]
@@ -315,12 +332,5 @@ def single_precision_loop(subject: Subject) -> None:
         h, ys = scan(lambda h, x: ((n := tanh(h @ w + x @ u)), n), h, xs)
         return (ys * ys).sum() + h.sum()
 
-    slope, numpy = grad(f, (0, 1, 2, 3)), get_backend("numpy")
-
-    def by_numpy(dtype: str) -> list[Host]:
-        return [g.numpy() for g in slope(*[tensor(h.astype(dtype), backend=numpy) for h in hosts])]
-
-    exact, theirs = by_numpy("float64"), by_numpy("float32")
-    for run in (subject.eager, subject.compiled):
-        for got, near, right in zip(run(slope, *[h.astype("f4") for h in hosts]), theirs, exact):
-            close(got, near, subject.claims, "gradient of 50 steps in float32", right, terms=32)
+    slope, single = grad(f, (0, 1, 2, 3)), [h.astype(np.float32) for h in hosts]
+    as_numpy_does(subject, slope, single, "gradient of 50 steps in float32")

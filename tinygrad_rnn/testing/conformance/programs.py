@@ -16,7 +16,7 @@ from .calls import Host, assignments, draw, graph_of, valid
 from .compare import agree, close, same
 from .registry import Level, check
 from .subject import Subject
-from .values import TYPICAL, primitives_of, some
+from .values import primitives_of, some
 
 
 def others(subject: Subject, call: PrimitiveCall) -> PrimitiveCall:
@@ -44,7 +44,7 @@ def optimised(subject: Subject, name: str) -> None:
         return ys, [y * 2.0 for y in ys if y.dtype.is_float]
 
     op = subject.op(name)
-    for call in some(subject.calls(name, ("float64", "int64")), "sample in these dtypes"):
+    for call in some(subject.calls(name, subject.plain), "dtype that it takes is claimed"):
         got = subject.compiled(f, *call.args)
         if any(t.dtype.is_integer for t in call.types()):
             continue  # a comparison may turn over by a rounding of x + x - x
@@ -54,7 +54,7 @@ def optimised(subject: Subject, name: str) -> None:
 
 @check("B4", Level.FORWARD, primitives_of)
 def inputs_stay(subject: Subject, name: str) -> None:
-    for call in some(subject.calls(name, TYPICAL), "sample in these dtypes"):
+    for call in some(subject.calls(name, subject.typical), "dtype that it takes is claimed"):
         buffers = [subject.buffer(a) for a in call.args]
         subject.run(graph_of(call), buffers)
         for i, (buffer, a) in enumerate(zip(buffers, call.args)):
@@ -71,7 +71,7 @@ def memory_is_not_shared(subject: Subject, name: str) -> None:
         return ys, [tanh(c) if c.dtype.is_float else c + 1 for c in cs if not c.dtype.is_bool]
 
     op, neg = subject.op(name), primitives["neg"]
-    for call in some(subject.calls(name, ("float64", "int64")), "sample in these dtypes"):
+    for call in some(subject.calls(name, subject.plain), "dtype that it takes is claimed"):
         ts = [subject.tensor(a) for a in call.args]
         graph = trace(f)(*ts)
         got = subject.run(graph, [t._value.data for t in ts])
@@ -82,7 +82,7 @@ def memory_is_not_shared(subject: Subject, name: str) -> None:
 @check("O6", Level.FORWARD, primitives_of)
 def memory_was_used_before(subject: Subject, name: str) -> None:
     """NaN is left behind wherever a result may be put."""
-    for call in some(subject.calls(name, ("float64", "int32")), "sample in these dtypes"):
+    for call in some(subject.calls(name, subject.plain), "dtype that it takes is claimed"):
         program = subject.compile(graph_of(call))
         for _ in range(3):
             dirty(subject, call)

@@ -19,6 +19,9 @@ from . import checks as checks
 from .registry import PROPERTIES, Check, Level, Skip, selected
 from .subject import Subject
 
+#: Failures of one check of which the text tells everything.
+SHOWN = 3
+
 
 class Outcome(NamedTuple):
     """What became of one case of one check; `why` is the reason of a skip or a failure."""
@@ -74,20 +77,24 @@ class Scorecard(NamedTuple):
         }  # fmt: skip
 
     def __str__(self) -> str:
-        """A table of the levels, every failure, and the reasons of the skips."""
+        """A table of the levels, the failures of every check, and the reasons of the skips."""
         lines = [f"backend '{self.backend}' ({self.origin})", ""]
         lines.append(f"{'level':<12}{'passed':>8}{'failed':>8}{'skipped':>9}")
         for level in [level for level in Level if level <= self.level]:
             n = self.counts(level)
             name = f"{int(level)} {level.name.lower()}"
             lines.append(f"{name:<12}{n['passed']:>8}{n['failed']:>8}{n['skipped']:>9}")
-        for o in self.failures:
+        for check, found in _by_check(self.failures).items():
             lines += [
                 "",
-                f"FAILED {o.title}",
-                f"  {o.check.property}: {PROPERTIES[o.check.property]}",
+                f"FAILED {check.name}",
+                f"  {check.property}: {PROPERTIES[check.property]}",
             ]
-            lines += [f"  {line}" for line in o.why.splitlines()]
+            for o in found[:SHOWN]:
+                where = f"[{o.case}] " if o.case else ""
+                lines += [f"  {line}" for line in (where + o.why).splitlines()]
+            if len(found) > SHOWN:
+                lines.append(f"  and {', '.join(o.case for o in found[SHOWN:])}")
         reasons = Counter(o.why for o in self.outcomes if o.result == "skipped")
         if reasons:
             lines += ["", "skipped:", *[f"{n:>6}  {why}" for why, n in reasons.most_common()]]
@@ -96,6 +103,13 @@ class Scorecard(NamedTuple):
         lines += ["", f"{verdict}: {n['passed']} passed, {n['failed']} failed, "
                       f"{n['skipped']} skipped in {self.seconds:.1f} s"]  # fmt: skip
         return "\n".join(lines)
+
+
+def _by_check(outcomes: list[Outcome]) -> dict[Check, list[Outcome]]:
+    found: dict[Check, list[Outcome]] = {}
+    for o in outcomes:
+        found.setdefault(o.check, []).append(o)
+    return found
 
 
 def versions() -> dict[str, str]:

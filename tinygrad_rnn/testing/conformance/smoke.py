@@ -15,7 +15,7 @@ from .calls import seeded
 from .compare import close
 from .loopback import has_body
 from .registry import Level, Skip, check
-from .subject import Subject
+from .subject import Subject, missing
 
 SHAPES = ((), (0,), (1,), (5,), (3, 4), (2, 0, 3), (2, 3, 1, 2), (1,) * 7)
 
@@ -26,7 +26,7 @@ def found_by_name(subject: Subject) -> None:
 
     cls, name = type(subject.backend), subject.backend.name
     assert cls.missing() is None, f"it is in use, and missing() says: {cls.missing()}"
-    if name not in {info.name for info in list_backends()}:
+    if name not in {info.name for info in list_backends()} or missing(name) is not None:
         raise Skip(f"'{name}' is not registered as an entry point")
     if isinstance(get_backend(name), cls):
         assert get_backend(name) is get_backend(name)

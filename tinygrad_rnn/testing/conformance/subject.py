@@ -72,6 +72,18 @@ class Subject:
     def floats(self) -> list[DType]:
         return [d for d in self.dtypes if d.is_float]
 
+    @property
+    def plain(self) -> list[str]:
+        """The widest floating dtype and the widest integers: for what no dtype makes difficult."""
+        widest = {d.kind: d.name for d in sorted(self.dtypes, key=lambda d: d.itemsize)}
+        return [widest[kind] for kind in "fi" if kind in widest]
+
+    @property
+    def typical(self) -> list[str]:
+        """The plain dtypes and those of half their width."""
+        half = [d.name for d in self.dtypes if d.itemsize == 4 and d.kind in "fi"]
+        return list(dict.fromkeys([*self.plain, *half]))
+
     def need(self, *dtypes: str) -> None:
         """Skip where a dtype is not claimed."""
         for name in dtypes:
@@ -165,10 +177,10 @@ class Subject:
     ) -> list[PrimitiveCall]:
         """Applications of a primitive: every sample in every dtype that is claimed and valid."""
         op = self.op(name)
-        chosen = [d for d in self.dtypes if dtypes is None or d.name in dtypes]
+        free = [d for d in self.dtypes if dtypes is None or d.name in dtypes]
         found, seen = [], set()
         for k, sample in enumerate(op.samples):
-            for assigned in assignments(op, sample, chosen):
+            for assigned in assignments(op, sample, self.dtypes, free):
                 what = f"{[a.shape for a in sample.args]} {assigned}"
                 if what not in seen or not sample.attrs:
                     found.append(draw(op, sample, assigned, f"{k} {assigned}", fill))

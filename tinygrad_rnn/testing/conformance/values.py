@@ -20,8 +20,6 @@ from .subject import LAYOUTS, Subject
 SIZES = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 257, 1001)
 #: Primitives whose result may be an operand, or a view of one.
 MAY_BE_OPERANDS = (*VIEWS, *SEVERAL)
-#: dtypes for checks of what has nothing to do with the dtype.
-TYPICAL = ("float64", "float32", "int64", "int32")
 
 
 def primitives_of(subject: Subject) -> list[str]:
@@ -53,9 +51,7 @@ def sizes(subject: Subject, name: str) -> None:
     op, found = subject.op(name), []
     for k, sample in enumerate(op.samples):
         for assigned in assignments(op, sample, subject.dtypes):
-            wanted = [
-                {a.dtype} if a.dtype else {"float32", "float64", "int32"} for a in sample.args
-            ]
+            wanted = [{a.dtype} if a.dtype else set(subject.typical) for a in sample.args]
             if all(d.name in names for d, names in zip(assigned.dtypes, wanted)):
                 of = Sample(sample.args, assigned.attrs)
                 found += [draw(op, larger, assigned, f"sizes {k}")
@@ -72,7 +68,7 @@ def sizes(subject: Subject, name: str) -> None:
 def layouts(subject: Subject, name: str) -> None:
     for lacked in {"transpose", "flip", "broadcast_to", "slice"} & set(subject.claims.lacks):
         raise Skip(f"layouts are made with {lacked}, which it lacks")
-    for call in some(subject.calls(name, TYPICAL), "sample in these dtypes"):
+    for call in some(subject.calls(name, subject.typical), "dtype that it takes is claimed"):
         for layout in LAYOUTS:
             if layout == "broadcast":
                 args = [np.broadcast_to(a[:1], a.shape) if a.size and a.ndim else a
@@ -84,7 +80,7 @@ def layouts(subject: Subject, name: str) -> None:
 
 @check("B4", Level.FORWARD, primitives_of)
 def operands_stay(subject: Subject, name: str) -> None:
-    for call in some(subject.calls(name, TYPICAL), "sample in these dtypes"):
+    for call in some(subject.calls(name, subject.typical), "dtype that it takes is claimed"):
         buffers = [subject.buffer(a) for a in call.args]
         kernel = subject.kernel(call)
         kernel(*buffers)
@@ -95,7 +91,7 @@ def operands_stay(subject: Subject, name: str) -> None:
 @check("B5", Level.FORWARD, lambda s: [n for n in primitives_of(s) if n not in MAY_BE_OPERANDS])
 def results_are_new(subject: Subject, name: str) -> None:
     """Zeros, ones and equal operands tempt a backend to return an operand as it is."""
-    for call in some(subject.calls(name, ("float64", "float32", "int64")), "sample"):
+    for call in some(subject.calls(name, subject.plain), "dtype that it takes is claimed"):
         for k in (None, 0, 1):
             args = [a if k is None else np.full_like(a, k) for a in call.args]
             buffers = [subject.buffer(a) for a in args]
@@ -129,9 +125,7 @@ def axes(subject: Subject, name: str) -> None:
             arg = sample.args[0]._replace(shape=shape)
             for chosen in _axes(len(shape)) if named == "axes" else range(len(shape)):
                 attrs = {**sample.attrs, named: chosen}
-                for dtype in ("float64", "float32", "int32"):
-                    if dtype not in subject.claims.dtypes:
-                        continue
+                for dtype in subject.typical:
                     if valid(op, [shape], [as_dtype(dtype)], attrs):
                         one = Sample((arg,), attrs)
                         assigned = assignments(op, one, [as_dtype(dtype)])
@@ -152,7 +146,7 @@ def elementwise(subject: Subject) -> list[str]:
 @check("F2", Level.FORWARD, elementwise)
 def random_calls(subject: Subject, name: str) -> None:
     subject.op(name)
-    dtypes = [d for d in TYPICAL if d in subject.claims.dtypes]
+    dtypes = subject.typical
 
     def holds(call: PrimitiveCall) -> None:
         call = call._replace(args=tuple([np.asarray(a, a.dtype.newbyteorder("="))
