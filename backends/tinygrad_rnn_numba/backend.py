@@ -92,21 +92,26 @@ class NumbaBackend(NumpyBackend):
         return super().compile(_grouped(graph))
 
     def report(self, graph: Graph) -> list[tuple[str, str]]:
-        rows = []
-        for node in _grouped(graph).nodes:
-            if node.op.name == Fused.name:
-                rows += [(n.op.name, "compiled") for n in node.attrs["body"].nodes]
-                continue
-            how = "NumPy kernel"
-            if node.op.name in ("contract", Biased.name):
-                how = _product(node)
-            elif node.op.name == "scan":
-                how = "compiled"
-                if "refused" in node.attrs:
-                    how = f"loop over NumPy kernels: {node.attrs['refused']}"
-                    rows += self.report(node.attrs["body"])
-            rows.append((node.op.name, how))
-        return rows
+        return _rows(_grouped(graph))
+
+
+def _rows(graph: Graph) -> list[tuple[str, str]]:
+    """How every operation of a grouped graph runs, those in loops over kernels first."""
+    rows = []
+    for node in graph.nodes:
+        if node.op.name == Fused.name:
+            rows += [(n.op.name, "compiled") for n in node.attrs["body"].nodes]
+            continue
+        how = "NumPy kernel"
+        if node.op.name in ("contract", Biased.name):
+            how = _product(node)
+        elif node.op.name == "scan":
+            how = "compiled"
+            if "refused" in node.attrs:
+                how = f"loop over NumPy kernels: {node.attrs['refused']}"
+                rows += _rows(node.attrs["body"])
+        rows.append((node.op.name, how))
+    return rows
 
 
 def _grouped(graph: Graph) -> Graph:

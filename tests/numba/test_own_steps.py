@@ -269,3 +269,20 @@ def test_attention_over_a_memory_of_every_row(layout, rng):
     assert {how for name, how in ran if name == "scan"} == {"compiled"}
     for a, b in zip(*found, strict=True):
         assert distance(b, a) <= 1e-11
+
+
+def test_a_refused_loop_inside_a_refused_loop_is_reported(rng):
+    def inner(c, x):
+        return tg.tanh(c + tg.cumsum(x, 0)), None
+
+    def outer(c, x):
+        end, _ = tg.scan(inner, c, x)
+        return tg.tanh(end + tg.cumsum(c, 0)), end
+
+    def run(c, x):
+        return tg.scan(outer, c, x)[0]
+
+    c, x = rng.normal(size=H), rng.normal(size=(T, 2, H))
+    graph = optimize(tg.trace(run)(tg.tensor(c), tg.tensor(x)))
+    said = [how for name, how in get_backend("numba").report(graph) if name == "scan"]
+    assert len(said) == 2 and all(how.startswith("loop over NumPy kernels: ") for how in said)
