@@ -86,7 +86,7 @@ def test_the_first_operation_that_differs_is_named() -> None:
     assert "expected " in found.detail and str(found).count("\n") == 2
     graph = tg.trace(f)(tg.tensor(X))
     again = compare_backends(graph, X, backends=("numpy", Wrong()), optimized=False)
-    assert again.index == [n.op.name for n in graph.nodes].index("cumsum")
+    assert again.position == [n.op.name for n in graph.nodes].index("cumsum")
 
 
 def test_an_operation_that_is_right_alone_is_found_in_the_program() -> None:

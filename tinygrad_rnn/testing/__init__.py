@@ -25,10 +25,16 @@ _PLACES = {
     "PrimitiveCall": "calls",
     "assert_close": "assertions",
     "assert_same": "assertions",
+    "OptimizerConfig": "configurations",
+    "Program": "programs",
+    "RNNConfig": "configurations",
+    "RaggedBatch": "ragged",
+    "ScanBody": "programs",
     "check_grads": "gradients",
     "Comparison": "comparison",
     "compare_backends": "comparison",
     "lay_out": "layouts",
+    "ragged_batch": "ragged",
     "strategies": "strategies",
 }
 

@@ -35,7 +35,7 @@ class Comparison(NamedTuple):
     backends: tuple[str, ...]
     nodes: int
     backend: str | None = None
-    index: int | None = None
+    position: int | None = None
     node: str | None = None
     how: str | None = None
     inside: str | None = None
@@ -49,7 +49,7 @@ class Comparison(NamedTuple):
         if self.agree:
             return f"{' and '.join(self.backends)} agree on {self.nodes} operations"
         lines = [
-            f"{self.backend} differs from {self.backends[0]} first at operation {self.index} of "
+            f"{self.backend} differs from {self.backends[0]} first at operation {self.position} of "
             f"{self.nodes} ({self.how}):",
             f"  {self.node}",
         ]

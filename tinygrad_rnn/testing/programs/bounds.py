@@ -67,6 +67,8 @@ def result(
     """The interval of the result of a primitive (up to what a grid of points misses)."""
     if out.dtype.is_bool:
         return 0.0, 1.0
+    if name in ("sin", "cos") and given[0][1] - given[0][0] > 1:
+        return -1.0, 1.0  # a grid would miss their peaks
     if name in RULES:
         return wrapped(RULES[name](types, given, attrs), out.dtype)
     if issubclass(primitives[name], Elementwise):
@@ -111,6 +113,18 @@ def _contract(types: Sequence[Type], given: Sequence[Interval], attrs: Any) -> I
     return _sums((min(products), max(products)), terms, terms)
 
 
+def _mod(types: Sequence[Type], given: Sequence[Interval], attrs: Any) -> Interval:
+    """The remainder lies between 0 and the divisor."""
+    return min(0.0, given[1][0]), max(0.0, given[1][1])
+
+
+def _bitwise(types: Sequence[Type], given: Sequence[Interval], attrs: Any) -> Interval:
+    """Up to all ones below the highest bit of either operand; anything if one is negative."""
+    if min(low for low, _ in given) < 0:
+        return -math.inf, math.inf
+    return 0.0, 2.0 ** max(int(high) for _, high in given).bit_length() - 1
+
+
 def _count(shape: Sequence[int], axes: Sequence[int]) -> int:
     return math.prod(shape[i] for i in axes)
 
@@ -128,6 +142,7 @@ RULES: dict[str, Callable[[Sequence[Type], Sequence[Interval], Any], Interval]] 
     "concat": lambda t, g, a: hull(*g),
     "where": lambda t, g, a: hull(*g[1:]),
     "cast": lambda t, g, a: g[0],
+    "mod": _mod, "and": _bitwise, "or": _bitwise, "xor": _bitwise,
     **dict.fromkeys(
         ("reshape", "transpose", "broadcast_to", "slice", "flip", "take", "max", "alias"),
         lambda t, g, a: g[0],

@@ -51,19 +51,25 @@ def generate(
     with use_backend(NOWHERE), Tracer("a random program", NOWHERE) as tracer:
         b = Builder(tracer, FLOATS[floats], head.pick(ROWS if rows else PALETTES), rows)
         for _ in range(1 + head.below(3)):
-            shape = b.sizes if rows else b.shape(head, 0, 3)
+            shape = head.pick(_row_shapes(b.sizes)) if rows else b.shape(head, 0, 3)
             b.keep(*b.leaf(head.pick(b.floats), shape, *head.pick(RANGES)))
         todo = list(pairs)
         lines = iter(numbers[2:])
         if loops or (rows and loops is None):
-            s.loop(b, Digits(next(lines, 0)), lines, _body(todo, loops))
-        _body(todo, loops)(b, lines, len(numbers))
+            s.loop(b, Digits(next(lines, 0)), lines, body_of(todo, loops))
+        body_of(todo, loops)(b, lines, len(numbers))
         for pair in todo:
-            apply_pair(b, pair, tail, _body([], loops))
+            apply_pair(b, pair, tail, body_of([], loops))
         outputs = [tracer.lift(v.x._value, v.x) for v in _chosen(b, tail)]
         assert not tracer.captures, "a value came from outside of the program"
         graph = Graph(tracer.inputs, tracer.nodes, list(dict.fromkeys(outputs)))
     return Program(graph, tuple(b.leaves), tail.below(2**31))
+
+
+def _row_shapes(sizes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """What a loop over rows may read beside its inputs: a matrix, vectors, columns, numbers."""
+    B, H = sizes
+    return (B, H), (H,), (1, H), (B, 1), (), (B, H)
 
 
 def _chosen(b: Builder, d: Digits) -> list[Known]:
@@ -75,7 +81,9 @@ def _chosen(b: Builder, d: Digits) -> list[Known]:
     return [ends[-1], *[v for v in ends[-11:-1] if not d.chance(4)], *[d.recent(made)] * d.below(2)]
 
 
-def _body(todo: list[tuple[str, str]], loops: bool | None) -> s.Body:
+def body_of(todo: list[tuple[str, str]], loops: bool | None) -> s.Body:
+    """What writes the lines of a body: what a line says, now and then a pair still to do."""
+
     def run(b: Builder, lines: Iterator[int], count: int) -> None:
         for _ in range(count):
             number = next(lines, None)

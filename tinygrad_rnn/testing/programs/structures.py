@@ -27,14 +27,22 @@ DEEPEST = 2
 LENGTHS = (3, 1, 5, 2, 0, 4)
 
 
-def loop(b: Builder, d: Digits, lines: Lines, body: Body, forced: Known | None = None) -> None:
+def loop(
+    b: Builder,
+    d: Digits,
+    lines: Lines,
+    body: Body,
+    forced: Known | None = None,
+    count: int | None = None,
+) -> None:
     """A scan over values of the pool (`forced` is one of them) whose body has its own lines."""
     xs = _stacked(b, d)
     if forced is not None and forced.x.ndim and forced.x.shape[0] <= 7:
         xs = [forced]
     length = xs[0].x.shape[0] if xs else d.pick(LENGTHS)
     carry = _carries(b, d, rows=xs)
-    count = 2 + d.below(8 if b.rows else 5)
+    if count is None:
+        count = 2 + d.below(8 if b.rows else 5)
     ends: list[tuple[float, float]] = []
     seen: list[Known] = []
 

@@ -17,12 +17,14 @@ except ImportError as error:
 from ...tensor import Tensor
 from .arrays import arrays, layouts, tensors
 from .calls import primitive_calls
-from .programs import programs
+from .configurations import optimizer_configs, rnn_configs
+from .programs import programs, scan_bodies
+from .sequences import ragged_batches
 from .types import broadcastable_shapes, dtypes, shapes
 
 __all__ = [
-    "arrays", "broadcastable_shapes", "dtypes", "layouts", "primitive_calls", "programs", "shapes",
-    "tensors",
+    "arrays", "broadcastable_shapes", "dtypes", "layouts", "optimizer_configs", "primitive_calls",
+    "programs", "ragged_batches", "rnn_configs", "scan_bodies", "shapes", "tensors",
 ]  # fmt: skip
 
 register_type_strategy(Tensor, tensors())

@@ -1,10 +1,10 @@
-"""Strategies of random programs."""
+"""Strategies of random programs and of steps of loops."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ..programs import BITS, Program, generate
+from ..programs import BITS, Program, ScanBody, generate, scan_body
 
 NUMBERS = st.integers(0, 2**BITS - 1)
 
@@ -28,3 +28,20 @@ def programs(
     """
     numbers = draw(st.lists(NUMBERS, min_size=min_lines + 2, max_size=max_lines + 2))
     return generate(numbers, floats=floats, rows=rows, loops=loops)
+
+
+@st.composite
+def scan_bodies(
+    draw: st.DrawFn,
+    *,
+    min_lines: int = 1,
+    max_lines: int = 10,
+    floats: str = "float64",
+    rows: bool = False,
+) -> ScanBody:
+    """Steps of loops, `(carry, x) -> (carry, y)`, with a carry, xs and captured arrays for them.
+
+    `rows`: the carry is a batch of rows that a step treats alike, as recurrent cells do.
+    """
+    numbers = draw(st.lists(NUMBERS, min_size=min_lines + 2, max_size=max_lines + 2))
+    return scan_body(numbers, floats=floats, rows=rows)
