@@ -133,10 +133,13 @@ class Score:
 
 
 class Report:
-    """What an example found: the last training loss (nan where nothing is trained) and scores."""
+    """What an example found: the last training loss (nan where nothing is trained) and scores.
 
-    def __init__(self, loss: Any, *scores: Score):
-        self.loss, self.scores = float(loss), list(scores)
+    The last line shows all scores, or the first `shown`.
+    """
+
+    def __init__(self, loss: Any, *scores: Score, shown: int | None = None):
+        self.loss, self.scores, self.shown = float(loss), list(scores), shown
 
     def __getitem__(self, name: str) -> float:
         return next(score.value for score in self.scores if score.name == name)
@@ -161,21 +164,36 @@ class Run:
         """NumPy's generator, seeded by --seed; tg.manual_seed(--seed) has been called too."""
         return np.random.default_rng(self.seed)
 
-    def steps(self, count: int, name: str = "", **parts: Any) -> Iterator[int]:
-        """0 … count - 1 under a progress bar.
+    def steps(
+        self,
+        count: int,
+        name: str = "",
+        start: int = 0,
+        save: Callable[[], Any] | None = None,
+        **parts: Any,
+    ) -> Iterator[int]:
+        """start … count - 1 under a progress bar.
 
         `parts` (model=…, optimizer=…) are saved after the first step, every five seconds, and
-        after the last; `name` tells several trainings of one example apart.
+        after the last, or `save()` is called; `name` tells several trainings apart.
         """
-        tqdm, due = need("tqdm").tqdm, 0.0
-        path = self.out / f"{name or 'checkpoint'}.safetensors"
-        with tqdm(total=count, desc=name or self.name, disable=None, leave=False) as self._bar:
-            for step in range(count):
+        bar = need("tqdm").tqdm(total=count, initial=start, desc=name or self.name, disable=None)
+        save, due = save or (lambda: self.save(name, **parts) if parts else None), 0.0
+        with bar as self._bar:
+            for step in range(start, count):
                 yield step
-                self._bar.update()
-                if parts and (time.monotonic() > due or step == count - 1):
-                    tg.save_checkpoint(path, **parts, extra={"done": step + 1})
-                    self.checkpoint, due = path, time.monotonic() + 5
+                bar.update()
+                if time.monotonic() > due or step == count - 1:
+                    save()
+                    due = time.monotonic() + 5
+
+    def save(self, name: str = "", **parts: Any) -> None:
+        """Write a checkpoint, if the weights are finite; it is named when the user interrupts."""
+        for p in parts["model"].parameters():
+            if not np.isfinite(p.detach().numpy()).all():
+                raise SystemExit("weights are not finite: training diverged; lower --lr")
+        self.checkpoint = self.out / f"{name or 'checkpoint'}.safetensors"
+        tg.save_checkpoint(self.checkpoint, **parts)
 
     def show(self, loss: Any, what: str = "loss") -> float:
         """The loss as a number, shown beside the bar; stops when it is not finite."""
@@ -213,7 +231,7 @@ class Run:
         scores = [score.as_dict() for score in report.scores]
         found |= {"seconds": seconds, "loss": report.loss, "scores": scores}
         (self.out / "result.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        line = [score.judged(self.quick) for score in report.scores]
+        line = [score.judged(self.quick) for score in report.scores[: report.shown]]
         line += [f"{seconds:.0f} s on {backend}"] + ([str(self.picture)] if self.picture else [])
         print(f"{self.name}: " + "; ".join(line))
 
@@ -233,6 +251,7 @@ def parse(
     name: str,
     settings: Mapping[str, tuple[Any, ...]],
     quick: Mapping[str, Any],
+    seed: int,
     argv: list[str] | None,
 ) -> dict[str, Any]:
     """Options of the command line; with --quick other defaults, which options still overrule."""
@@ -250,7 +269,7 @@ def parse(
             kind = str if default is None else type(default)
             add(flag, type=kind, default=default, choices=choices or None, help=text)
     add("--quick", action="store_true", help="a smaller run of at most ten seconds")
-    add("--seed", type=int, default=0, help="of the weights and of all that is drawn")
+    add("--seed", type=int, default=seed, help="of the weights and of all that is drawn")
     add("--backend", help="numpy, numba, cupy (default: TINYGRAD_RNN_BACKEND, else the best)")
     add("--out", type=Path, default=Path("runs") / name, help="folder for all that is written")
     if parser.parse_args(argv).quick:
@@ -265,7 +284,7 @@ def parse(
 
 
 def example(
-    *, quick: Mapping[str, Any] | None = None, **settings: tuple[Any, ...]
+    *, quick: Mapping[str, Any] | None = None, seed: int = 0, **settings: tuple[Any, ...]
 ) -> Callable[[Callable[..., Report]], Callable[..., Report]]:
     """Make `main(run, **settings)` a program; each setting is name=(default, help, *choices)."""
 
@@ -274,7 +293,7 @@ def example(
 
         @functools.wraps(fn)
         def main(argv: list[str] | None = None) -> Report:
-            options = parse(fn.__globals__["__doc__"], name, settings, quick or {}, argv)
+            options = parse(fn.__globals__["__doc__"], name, settings, quick or {}, seed, argv)
             choose_backend(options.pop("backend"))
             run = Run(name, *(options.pop(key) for key in ("out", "seed", "quick")))
             tg.manual_seed(run.seed)
@@ -286,8 +305,9 @@ def example(
                 report = fn(run, **options)
                 run.finish(report)
             except KeyboardInterrupt:
-                kept = f"the last checkpoint is {run.checkpoint}"
-                print(f"\nstopped; {kept if run.checkpoint else 'there is no checkpoint yet'}")
+                kept = run.checkpoint is not None and run.checkpoint.exists()
+                last = f"the last checkpoint is {run.checkpoint}"
+                print(f"\nstopped; {last if kept else 'nothing is saved yet'}")
                 raise SystemExit(130) from None
             return report
 

@@ -9,6 +9,7 @@ For letters x_1, x_2, ... the network predicts each letter from all before it:
 
 Backpropagation through time is truncated: the book is cut into B streams, every step reads the
 next T letters of each, gradients flow through these T letters, and the state is carried on.
+Baseline: p(x_{t+1} | x_t) as counted in the book, on the same held-out twentieth.
 
     python examples/char_lm.py                                     train on Moby-Dick, then write
     python examples/char_lm.py --cell gru --hidden 128 --epochs 2
@@ -18,41 +19,37 @@ next T letters of each, gradients flow through these T letters, and the state is
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import os
-import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from _common import Report, Run, Score, check_known, example, read_text
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, nn, optim
+from tinygrad_rnn import data, decoding, nn, optim
 from tinygrad_rnn.nn import functional as F
 
 BOOK = Path(__file__).parent / "data" / "moby_dick.txt"
 CELLS = {"lstm": "LSTMCell", "gru": "GRUCell", "rnn": "RNNCell"}
 # What a checkpoint is only good for when it is the same again.
-FIXED = "text cell hidden layers embed batch steps epochs lr clip dropout seed quick".split()
+FIXED = "text cell hidden layers embed batch steps epochs lr clip dropout".split()
 
 
 class CharModel(nn.Module):
     """Letters int64[T,B] and a state -> logits f32[T,B,V] and the state after them."""
 
-    def __init__(self, letters: int, options: argparse.Namespace) -> None:
-        rng = tg.Generator(options.seed)
-        cell = find_cell(options.cell)
-        sizes = [options.embed] + [options.hidden] * options.layers
-        cells = [cell(size, options.hidden, rng=rng) for size in sizes[:-1]]
-        self.embedding = nn.Embedding(letters, options.embed, rng=rng)
-        self.recurrent = nn.Stack(cells, dropout=options.dropout, rng=rng)
-        self.dropout = nn.Dropout(options.dropout, rng=rng)
-        self.head = nn.Linear(options.hidden, letters, rng=rng)
-        self.rng = rng
+    def __init__(self, letters: int, o: SimpleNamespace, seed: int) -> None:
+        self.rng = rng = tg.Generator(seed)
+        cell = find_cell(o.cell)
+        sizes = [o.embed] + [o.hidden] * o.layers
+        cells = [cell(size, o.hidden, rng=rng) for size in sizes[:-1]]
+        self.embedding = nn.Embedding(letters, o.embed, rng=rng)
+        self.recurrent = nn.Stack(cells, dropout=o.dropout, rng=rng)
+        self.dropout = nn.Dropout(o.dropout, rng=rng)
+        self.head = nn.Linear(o.hidden, letters, rng=rng)
 
     def initial_state(self, batch: int) -> Any:
         return tuple(layer.initial_state((batch,)) for layer in self.recurrent.layers)
@@ -71,63 +68,52 @@ def find_cell(name: str) -> Any:
     return getattr(nn, chosen)
 
 
-def read_text(path: Path) -> str:
-    """The text to learn from, or a message that says what is wrong with it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SystemExit(f"--text {path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise SystemExit(f"--text {path}: is not UTF-8 text ({error})") from error
-    if not text.strip():
-        raise SystemExit(f"--text {path}: is empty; a few hundred thousand letters work well")
-    return text
+def pair_bits(train: np.ndarray, valid: np.ndarray, letters: int) -> float:
+    """Bits per character of the counted p(x_{t+1} | x_t)."""
+    counts = np.full((letters, letters), 0.1)
+    np.add.at(counts, (train[:-1], train[1:]), 1)
+    p = counts / counts.sum(axis=1, keepdims=True)
+    return float(-np.log2(p[valid[:-1], valid[1:]]).mean())
 
 
-def bits(losses: list[tg.Tensor]) -> float:
-    """The mean of losses in nats, in bits."""
-    return float(np.mean([loss.item() for loss in losses])) / math.log(2)
+class Training:
+    """Text, model, optimizer, and all that is needed to go on later."""
 
-
-class Run:
-    """One training run: text, model, optimizer, and all that is needed to go on later."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.out = options, options.out
-        self.checkpoint = self.out / "checkpoint.safetensors"
-        self.log_file = self.out / "log.jsonl"
-        text = read_text(options.text)[: 40_000 if options.quick else None]
+    def __init__(self, run: Run, o: SimpleNamespace) -> None:
+        self.run, self.options = run, o
+        text = read_text(Path(o.text))[: 40_000 if run.quick else None]
         self.vocabulary = data.Vocabulary.from_text(text, unk=None, go=None, eos=None)
-        numbers = self.vocabulary.encode(text)
         # The last twentieth is held out, and must hold at least one step of all streams.
-        needed = 20 * (options.batch * options.steps + 1)
-        if len(text) < needed:
+        if len(text) < (needed := 20 * (o.batch * o.steps + 1)):
             raise SystemExit(
-                f"--text {options.text}: {len(text)} letters are too short for --batch "
-                f"{options.batch} --steps {options.steps}, which need {needed}"
+                f"--text {o.text}: {len(text)} letters are too short for --batch {o.batch} "
+                f"--steps {o.steps}, which need {needed}"
             )
-        split = len(numbers) - len(numbers) // 20
-        shape = {"batch_size": options.batch, "steps": options.steps, "drop_last": True}
-        self.train_set = data.ContiguousStreams(numbers[:split], **shape)
-        self.valid_set = data.ContiguousStreams(numbers[split:], **shape)
-        self.model = CharModel(len(self.vocabulary), options)
-        self.optimizer = optim.Adam(self.model.parameters(), lr=options.lr)
-        self.total = options.epochs * len(self.train_set)
-        self.schedule = optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, self.total, eta_min=options.lr / 20
+        check_known(o.prompt, self.vocabulary.tokens, "--prompt", Path(o.text).name)
+        numbers = self.vocabulary.encode(text)
+        parts = np.split(numbers, [len(numbers) - len(numbers) // 20])
+        self.baseline = pair_bits(*parts, len(self.vocabulary))
+        self.train_set, self.valid_set = (
+            data.ContiguousStreams(part, batch_size=o.batch, steps=o.steps, drop_last=True)
+            for part in parts
         )
-        self.state = self.model.initial_state(options.batch)
-        self.done = 0
-        self.history: list[dict[str, Any]] = []
-        self.train_step, self.valid_step = tg.jit(self._train_step), tg.jit(self._valid_step)
+        self.model = CharModel(len(self.vocabulary), o, run.seed)
+        self.optimizer = optim.Adam(self.model.parameters(), lr=o.lr)
+        self.total = o.epochs * len(self.train_set)
+        self.schedule = optim.lr_scheduler.CosineAnnealingLR(
+            self.optimizer, self.total, eta_min=o.lr / 20
+        )
+        self.state = self.model.initial_state(o.batch)
+        self.losses: list[float] = []  # bits per character of every step
+        self.valid: list[tuple[int, float]] = []  # (step, bits per character)
 
     # --- one step, compiled as a whole: forward, backward, clipping, Adam ----------------------
 
     def loss(self, x: Any, y: Any, state: Any) -> tuple[tg.Tensor, Any]:
         logits, state = self.model(x, state)
-        return F.cross_entropy(logits.reshape(-1, len(self.vocabulary)), y.reshape(-1)), state
+        return F.cross_entropy(logits, y), state
 
-    def _train_step(self, x: tg.Tensor, y: tg.Tensor, state: Any) -> tuple[tg.Tensor, Any]:
+    def step(self, x: tg.Tensor, y: tg.Tensor, state: Any) -> tuple[tg.Tensor, Any]:
         loss, state = self.loss(x, y, state)
         self.optimizer.zero_grad()
         loss.backward()
@@ -135,60 +121,42 @@ class Run:
         self.optimizer.step()
         return loss, state
 
-    def _valid_step(self, x: tg.Tensor, y: tg.Tensor, state: Any) -> tuple[tg.Tensor, Any]:
-        with tg.no_grad():
-            return self.loss(x, y, state)
-
     # --- the loop ------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """All epochs, or until the time is up; a checkpoint now and then."""
-        started, losses = time.perf_counter(), []
-        with tqdm(total=self.total, initial=self.done, unit="step", disable=None) as bar:
-            while self.train_set.epoch < self.options.epochs:
-                if self.train_set.position == 0:
-                    self.state = self.model.initial_state(self.options.batch)
-                for x, y in self.train_set:
-                    loss, self.state = self.train_step(x, y, self.state)
-                    self.schedule.step()
-                    losses.append(loss)
-                    self.done += 1
-                    bar.update()
-                    late = 0 < self.options.time < time.perf_counter() - started
-                    last = self.train_set.position == len(self.train_set)
-                    if self.done % self.options.log_every == 0 or late or last:
-                        if not math.isfinite(bits(losses)):
-                            raise SystemExit(
-                                f"step {self.done}: the loss is not finite; lower --lr"
-                            )
-                        self.log(train=bits(losses))
-                        bar.set_postfix_str(f"{bits(losses):.3f} bits per character")
-                        losses.clear()
-                    if late or last:
-                        self.log(valid=self.validate())
-                    if late or last or self.done % (5 * self.options.log_every) == 0:
-                        self.save()
-                    if late and self.done < self.total:
-                        return tqdm.write("the time is up; --resume goes on")
+        """All epochs, or until the time is up."""
+        step, started, run = tg.jit(self.step), time.perf_counter(), self.run
+        steps = run.steps(self.total, start=len(self.losses), save=self.save)
+        for _, (x, y) in zip(steps, self.chunks()):
+            loss, self.state = step(x, y, self.state)
+            self.losses.append(run.show(loss / math.log(2), "bits per character"))
+            late = 0 < self.options.time < time.perf_counter() - started
+            if late or len(self.losses) % len(self.train_set) == 0:
+                self.validate()
+            if late and len(self.losses) < self.total:
+                self.save()
+                return run.say("the time is up; --resume goes on")
 
-    def validate(self) -> float:
+    def chunks(self) -> Any:
+        """The book over and over, from where the cursor stands; every reading starts afresh."""
+        while True:
+            if self.train_set.position == 0:
+                self.state = self.model.initial_state(self.options.batch)
+            yield from self.train_set
+
+    def validate(self) -> None:
         """Bits per character on the last twentieth of the text."""
         self.model.eval()
         self.valid_set.rewind()
-        state, losses = self.model.initial_state(self.options.batch), []
-        for x, y in self.valid_set:
-            loss, state = self.valid_step(x, y, state)
-            losses.append(loss)
+        state, losses, step = self.model.initial_state(self.options.batch), [], tg.jit(self.loss)
+        with tg.no_grad():
+            for x, y in self.valid_set:
+                loss, state = step(x, y, state)
+                losses.append(loss.item() / math.log(2))
         self.model.train()
-        epoch = self.done / len(self.train_set)
-        tqdm.write(f"epoch {epoch:5.2f}   validation {bits(losses):.3f} bits per character")
-        return bits(losses)
-
-    def log(self, **values: float) -> None:
-        entry = {"step": self.done, "lr": self.optimizer.param_groups[0]["lr"], **values}
-        self.history.append(entry)
-        with self.log_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        self.valid.append((len(self.losses), float(np.mean(losses))))
+        epoch = len(self.losses) / len(self.train_set)
+        self.run.say(f"epoch {epoch:5.2f}   validation {self.valid[-1][1]:.3f} bits per character")
 
     # --- saving --------------------------------------------------------------------------------
 
@@ -202,148 +170,98 @@ class Run:
             "state": self.state,
         }
 
-    def settings(self) -> dict[str, Any]:
-        given = {**vars(self.options), "text": self.options.text.name}
-        return {name: str(given[name]) for name in FIXED}
+    def settings(self) -> dict[str, str]:
+        given = {name: getattr(self.options, name) for name in FIXED}
+        given |= {"text": Path(self.options.text).name, "seed": self.run.seed}
+        return {name: str(value) for name, value in given.items()}
 
     def save(self) -> None:
-        extra = {"done": self.done, "settings": self.settings(), "history": self.history}
-        tg.save_checkpoint(self.checkpoint, **self.parts(), extra=extra)
+        extra = {"settings": self.settings(), "losses": self.losses, "valid": self.valid}
+        self.run.save(**self.parts(), extra=extra)
 
-    def load(self) -> None:
-        """Everything as it was at the last checkpoint; lines logged after it are dropped."""
+    def load(self, path: Path) -> None:
+        """Everything as it was at the last checkpoint."""
         try:
-            extra = tg.load_checkpoint(self.checkpoint, **self.parts())
+            extra = tg.load_checkpoint(path, **self.parts())
         except OSError as error:
-            raise SystemExit(f"{self.checkpoint}: cannot be read ({error.strerror})") from error
+            raise SystemExit(f"{path}: cannot be read ({error.strerror})") from error
         except tg.errors.CheckpointError as error:
             raise SystemExit(str(error)) from error
         if differing := {k for k, v in self.settings().items() if extra["settings"][k] != v}:
             saved = " ".join(f"--{k} {extra['settings'][k]}" for k in sorted(differing))
-            raise SystemExit(f"{self.checkpoint} was made with {saved}; repeat that to go on")
-        self.done, self.history = extra["done"], extra["history"]
-        lines = [json.dumps(entry) + "\n" for entry in self.history]
-        self.log_file.write_text("".join(lines), encoding="utf-8")
+            raise SystemExit(f"{path} was made with {saved}; repeat that to go on")
+        self.losses, self.valid = extra["losses"], [tuple(pair) for pair in extra["valid"]]
+        self.run.checkpoint = path
+        print(f"{path}: {len(self.losses)} of {self.total} steps are done")
 
-    def plot(self) -> Path:
-        """The loss curve as a picture."""
-        import matplotlib
+    # --- what has been learned -----------------------------------------------------------------
 
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
+    def draw(self) -> None:
+        """The loss over the steps, and the baseline."""
+        axis = self.run.axes(f"Reading {Path(self.options.text).stem.replace('_', ' ')}")
+        axis.plot(self.losses, linewidth=0.7, alpha=0.7, label="training")
+        axis.plot(*zip(*self.valid), "o-", markersize=10, label="held-out chapters")
+        axis.axhline(self.baseline, color="gray", linestyle=":", label="pairs of letters, counted")
+        axis.set(xlabel="step", ylabel="bits per character", ylim=(1.5, 5))
+        axis.legend()
 
-        figure, axes = pyplot.subplots(figsize=(7, 4))
-        for name, style in (("train", "-"), ("valid", "o")):
-            entries = [(e["step"], e[name]) for e in self.history if name in e]
-            axes.plot(*np.array(entries).reshape(-1, 2).T, style, label=name)
-        axes.set(xlabel="step", ylabel="bits per character", title=self.options.cell)
-        axes.legend()
-        figure.savefig(self.out / "loss.png", dpi=120)
-        pyplot.close(figure)
-        return self.out / "loss.png"
-
-    # --- writing -------------------------------------------------------------------------------
-
-    def sample(self, prompt: str, length: int, temperature: float) -> str:
+    def write(self, prompt: str, length: int, temperature: float) -> str:
         """`prompt`, and `length` letters drawn from softmax(logits / temperature) after it."""
         self.model.eval()
-        step = tg.jit(self._next_logits)
-        state, rng = self.model.initial_state(1), np.random.default_rng(self.options.seed)
-        written = list(self.vocabulary.encode(prompt))
-        for number in written:
-            logits, state = step(np.array([[number]]), state)
-        for _ in range(length):
-            scores = logits.numpy().ravel().astype(np.float64)
-            if temperature == 0:
-                number = int(scores.argmax())
-            else:
-                p = np.exp((scores - scores.max()) / temperature)
-                number = int(np.searchsorted(np.cumsum(p), rng.random() * p.sum()))
-            written.append(number)
-            logits, state = step(np.array([[number]]), state)
-        return str(self.vocabulary.decode(written))
 
-    def _next_logits(self, letter: tg.Tensor, state: Any) -> tuple[tg.Tensor, Any]:
-        with tg.no_grad():
-            return self.model(letter, state)
+        @tg.jit
+        def step(letters: tg.Tensor, state: Any) -> tuple[tg.Tensor, Any]:
+            with tg.no_grad():
+                logits, state = self.model(tg.expand_dims(letters, 0), state)
+                return logits[0], state
+
+        letters, state = self.vocabulary.encode(prompt), self.model.initial_state(1)
+        for letter in letters[:-1]:
+            _, state = step(np.array([letter]), state)
+        options = {"temperature": temperature, "rng": self.run.seed}
+        (written,) = decoding.sample(step, state, letters[-1:], length, **options)
+        return prompt + self.vocabulary.decode(written)
 
 
-def choose_backend(name: str | None) -> str:
-    """The one asked for by --backend or TINYGRAD_RNN_BACKEND, else the best for a CPU."""
-    usable = {info.name for info in tg.list_backends() if info.missing is None}
-    best = "numba" if "numba" in usable else "numpy"
-    return name or os.environ.get("TINYGRAD_RNN_BACKEND") or best
-
-
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--text", type=Path, default=BOOK, help="UTF-8 text to learn from")
-    add("--out", type=Path, default=Path("runs/char_lm"), help="folder for all that is written")
-    add("--cell", default="lstm", help="lstm, gru, rnn, or the name of a cell class of nn")
-    add("--hidden", type=int, default=256, help="H, size of the state")
-    add("--layers", type=int, default=1, help="recurrent layers")
-    add("--embed", type=int, default=64, help="size of a letter's vector")
-    add("--batch", type=int, default=32, help="B, streams read side by side")
-    add("--steps", type=int, default=64, help="T, letters that gradients flow back through")
-    add("--epochs", type=int, default=4, help="times to read the book")
-    add("--time", type=float, default=165, help="stop after so many seconds; 0: never")
-    add("--lr", type=float, default=6e-3, help="Adam's first step size")
-    add("--clip", type=float, default=1.0, help="greatest norm of a gradient")
-    add("--dropout", type=float, default=0.0, help="share of activations left out")
-    add("--seed", type=int, default=1, help="of weights, dropout and samples")
-    add("--log-every", type=int, default=20, help="steps between lines of the log")
-    add("--backend", help="numpy, numba, cupy; default: TINYGRAD_RNN_BACKEND, else the best")
-    add("--resume", action="store_true", help="go on from the checkpoint in --out")
-    add("--only-sample", action="store_true", help="write with what was learned before")
-    add("--sample", type=int, default=600, help="letters to write at the end")
-    add("--temperature", type=float, default=0.6, help="0: always the likeliest letter")
-    add("--prompt", default="The ", help="beginning of the sample")
-    add("--quick", action="store_true", help="a small part of the book, a small network")
-    options = parser.parse_args(argv)
-    if options.quick:
-        options.hidden, options.embed, options.batch, options.steps = 48, 16, 8, 32
-        options.epochs, options.sample = min(options.epochs, 2), min(options.sample, 60)
-    if min(options.hidden, options.layers, options.embed, options.batch, options.steps) < 1:
-        parser.error("--hidden, --layers, --embed, --batch and --steps must be at least 1")
-    if not options.prompt:
-        parser.error("--prompt: give at least one letter to begin with")
-    if options.epochs < 1 or options.log_every < 1 or options.temperature < 0:
-        parser.error("--epochs and --log-every must be at least 1, --temperature at least 0")
-    return options
-
-
-def main(argv: list[str] | None = None) -> int:
-    options = parse(argv)
-    tg.use_backend(choose_backend(options.backend))
-    run = Run(options)
-    if unknown := sorted(set(options.prompt) - set(run.vocabulary.tokens)):
-        raise SystemExit(f"--prompt: the letters {unknown} do not occur in {options.text.name}")
-    size = sum(p.size for p in run.model.parameters())
-    print(f"backend {tg.get_backend().name}; {options.cell}, {size:,} parameters", end="; ")
-    print(f"{options.text.name}, {len(run.vocabulary)} different letters")
-    options.out.mkdir(parents=True, exist_ok=True)
-    if options.resume or options.only_sample:
-        run.load()
-        print(f"{run.checkpoint}: {run.done} of {run.total} steps are done")
-    else:
-        run.log_file.unlink(missing_ok=True)
-    try:
-        if not options.only_sample:
-            started = time.perf_counter()
-            run.train()
-            print(f"{time.perf_counter() - started:.0f} s; see {run.checkpoint}, {run.plot()}")
-        print("-" * 80)
-        print(run.sample(options.prompt, options.sample, options.temperature))
-    except KeyboardInterrupt:
-        kept = f"the last checkpoint is {run.checkpoint}" if run.checkpoint.exists() else ""
-        print(f"\nstopped; {kept or 'there is no checkpoint yet'}")
-        return 130
-    return 0
+@example(
+    quick={"hidden": 48, "embed": 16, "batch": 8, "steps": 32, "epochs": 2, "sample": 60},
+    seed=1,
+    text=(str(BOOK), "UTF-8 text to learn from"),
+    cell=("lstm", "lstm, gru, rnn, or the name of a cell class of nn"),
+    hidden=(256, "H, size of the state"),
+    layers=(1, "recurrent layers"),
+    embed=(64, "size of a letter's vector"),
+    batch=(32, "B, streams read side by side"),
+    steps=(64, "T, letters that gradients flow back through"),
+    epochs=(4, "times to read the book"),
+    time=(165.0, "stop after so many seconds; 0: never"),
+    lr=(6e-3, "Adam's first step size"),
+    clip=(1.0, "greatest norm of a gradient"),
+    dropout=(0.0, "share of activations left out"),
+    resume=(False, "go on from the checkpoint in --out"),
+    only_sample=(False, "write with what was learned before"),
+    sample=(600, "letters to write at the end"),
+    temperature=(0.6, "0: always the likeliest letter"),
+    prompt=("The ", "beginning of the sample"),
+)
+def main(run: Run, **settings: Any) -> Report:
+    o = SimpleNamespace(**settings)
+    if not o.prompt:
+        raise SystemExit("--prompt: give at least one letter to begin with")
+    training = Training(run, o)
+    size = sum(p.size for p in training.model.parameters())
+    print(f"{o.cell}, {size:,} parameters; {len(training.vocabulary)} different letters")
+    if o.resume or o.only_sample:
+        training.load(run.out / "checkpoint.safetensors")
+    if not o.only_sample:
+        training.train()
+    print("-" * 80 + "\n" + training.write(o.prompt, o.sample, o.temperature) + "\n" + "-" * 80)
+    training.draw()
+    reached = training.valid[-1][1] if training.valid else math.nan
+    baseline = ("pairs of letters", training.baseline)
+    score = Score("bits per character", reached, baseline=baseline, form=".3f")
+    return Report(float(np.mean(training.losses[-20:])), score)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

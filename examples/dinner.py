@@ -14,18 +14,17 @@ Learned: the same code from random weights with f = tanh (a relu unit can die an
 back), the loss E = mean (y - target)^2 over all days of all possible weeks, and its gradient by
 backpropagation through time, which nobody wrote down.
 
-    python examples/dinner.py                train, compare, print the matrices
+    python examples/dinner.py                train, compare, draw the matrices
     python examples/dinner.py --seed 3       other random weights
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
+from _common import Report, Run, Score, example
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn, optim
@@ -103,8 +102,8 @@ def accuracy(network: Dinner, days: int) -> float:
     return float((guess == dinners).mean())
 
 
-def train(network: Dinner, days: int, limit: int, lr: float) -> int | None:
-    """Adam on all weeks until every dinner is right; the steps it took, None if over `limit`."""
+def train(network: Dinner, days: int, steps: Iterable[int], lr: float) -> list[float]:
+    """Adam on all weeks until every dinner is right; the share that was right before each step."""
     dish, weather, dinners = all_weeks(days)
     inputs, skies = tg.tensor(dish), tg.tensor(weather)
     target = tg.tensor(np.eye(3, dtype=np.float32)[dinners])
@@ -119,61 +118,52 @@ def train(network: Dinner, days: int, limit: int, lr: float) -> int | None:
         optimizer.step()
         return error
 
-    for count in range(limit):
-        if count % 10 == 0:
-            share = accuracy(network, days)
-            if count % 50 == 0 or share == 1.0:
-                print(f"  step {count:4d}   right dinners {share:7.2%}")
-            if share == 1.0:
-                return count
+    shares = [accuracy(network, days)]
+    for _ in steps:
+        if shares[-1] == 1.0:
+            break
         step()
-    return None
+        shares.append(accuracy(network, days))
+    return shares
 
 
-def show(network: Dinner) -> None:
-    """The four weight arrays, side by side as the classroom writes them."""
-    for name in ("food", "weather", "bias", "merge"):
-        values = getattr(network, name).detach().numpy()
-        print(f"{name}:\n{np.array2string(values, precision=1, suppress_small=True)}")
+def draw(run: Run, networks: dict[str, Dinner], shares: list[float]) -> None:
+    """The weight arrays side by side as the classroom writes them, and how they were learned."""
+    ratios = {"width_ratios": [3, 2, 1, 6, 6]}
+    axes = run.axes("What is for dinner?", 2, 5, gridspec_kw=ratios)
+    for row, (title, network) in zip(axes, networks.items()):
+        for axis, name in zip(row, ("food", "weather", "bias", "merge")):
+            values = np.atleast_2d(getattr(network, name).detach().numpy())
+            values = values.T if name == "bias" else values
+            axis.imshow(values, cmap="RdBu", vmin=-3, vmax=3)
+            for (i, j), value in np.ndenumerate(values):
+                axis.text(j, i, f"{round(float(value), 1) + 0.0:g}", ha="center", va="center")
+            axis.set(title=name, xticks=[], yticks=[])
+        row[0].set_ylabel(title, fontsize=17)
+        row[-1].axis("off")
+    axes[1, -1].axis("on")
+    axes[1, -1].plot(shares)
+    axes[1, -1].set(title="right dinners", xlabel="step", ylim=(0, 1.05))
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--days", type=int, default=5, help="length of a training week")
-    parser.add_argument("--steps", type=int, default=2000, help="give up after so many steps")
-    parser.add_argument("--lr", type=float, default=0.02, help="Adam's step size")
-    parser.add_argument("--seed", type=int, default=0, help="of the random weights")
-    parser.add_argument(
-        "--quick", action="store_true", help="weeks of three days, nothing but the result"
-    )
-    options = parser.parse_args(argv)
-    days = 3 if options.quick else options.days
-    if days < 1:
-        parser.error("--days must be at least 1")
-
-    print(f"backend {tg.get_backend().name}")
-    hand, learned = by_hand(), at_random(options.seed)
+@example(
+    quick={"days": 3},
+    days=(5, "length of a training week"),
+    steps=(2000, "give up after so many steps"),
+    lr=(0.02, "Adam's step size"),
+)
+def main(run: Run, days: int, steps: int, lr: float) -> Report:
+    hand, learned = by_hand(), at_random(run.seed)
     print(f"set by hand: {accuracy(hand, days):.0%} of all {3 * 2**days} weeks of {days} days")
-    print(f"random:      {accuracy(learned, days):.0%}; training")
-    steps = train(learned, days, options.steps, options.lr)
-    if steps is None:
-        print(f"not learned in {options.steps} steps; try another --seed", file=sys.stderr)
-        return 1
-    print(f"learned:     {accuracy(learned, days):.0%} after {steps} steps")
-    if options.quick:
-        return 0
-    longer = 2 * days
-    print(f"{longer} days, never seen: learned {accuracy(learned, longer):.1%}", end=", ")
-    print(f"by hand {accuracy(hand, longer):.0%}")
-    print("\n--- set by hand ---")
-    show(hand)
-    print("\n--- learned ---")
-    show(learned)
-    return 0
+    shares = train(learned, days, run.steps(steps, model=learned), lr)
+    if shares[-1] < 1:
+        raise SystemExit(f"not learned in {steps} steps; try another --seed")
+    print(f"learned: {shares[0]:.0%} at first, all after {len(shares) - 1} steps")
+    draw(run, {"by hand": hand, "learned": learned}, shares)
+    longer = accuracy(learned, 2 * days)
+    name = f"right dinners in {2 * days} days, never seen"
+    return Report(1 - shares[-1], Score(name, longer, baseline=("guessing", 1 / 3)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -155,7 +155,7 @@ def answer(net: nn.Module, x: Any, y: np.ndarray) -> np.ndarray:
     return said.numpy()
 
 
-def unroll(axis, left: int, title: str, columns: list[tuple[str, str]], feedback: bool) -> None:
+def unroll(axis, left: float, title: str, columns: list[tuple[str, str]], feedback: bool) -> None:
     """Boxes of inputs, states and outputs, a column for each step, with what was read and said."""
     for t, (read, said) in enumerate(columns):
         x = left + t
@@ -219,7 +219,7 @@ def main(run: Run, steps: int, lr: float) -> Report:
     seen, losses, scores = np.setdiff1d(order, new), [], []
     shown = min(range(len(new)), key=lambda k: len(name(new[k])))
     axes = run.axes("The shapes of recurrent networks", 2, 1, sharex=True)
-    places = {"one-to-one": (0, 0), "one-to-many": (0, 3), "many-to-one": (0, 15),
+    places = {"one-to-one": (0, 0), "one-to-many": (0, 3.4), "many-to-one": (0, 15),
               "many-to-many": (1, 0), "delayed": (1, 14)}  # fmt: skip
     for shape, make in NETWORKS.items():
         net = make()

@@ -9,7 +9,8 @@ import pytest
 
 import tinygrad_rnn as tg
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "examples")]
 
 
 @pytest.fixture(autouse=True)
