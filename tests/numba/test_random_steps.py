@@ -1,20 +1,22 @@
-"""Random bodies of loops over every elementwise operation, in every form that a value can have.
+"""Random steps of loops, and every operation in every form that a value can have, compiled.
 
-A program is a list of (operation, three numbers); the numbers choose operands among the values made
-so far. Elements that a perturbation of the inputs far below the tolerance changes are not compared:
-there the function itself is badly conditioned.
+Random steps are drawn by the fuzzer. Each operation is looked at by hand, too: a program is a list
+of (operation, three numbers); the numbers choose operands among the values made so far. Elements
+that a perturbation of the inputs far below the tolerance changes are not compared: there the
+function itself is badly conditioned.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tinygrad_rnn_numba import loops
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.lower import Unsupported
+from tinygrad_rnn.testing.fuzz.cases import case
+from tinygrad_rnn.testing.fuzz.command import look
+from tinygrad_rnn.testing.fuzz.coverage import Coverage
 
 T = 3
 UNARY = {
@@ -84,11 +86,6 @@ WHOLE = {
 }
 OTHER = ["where", "from bool", "to int32", "to int64", "from int", "int less", "product", "clip"]
 NAMES = [*UNARY, *BINARY, *COMPARE, *LOGIC, *WHOLE, *OTHER]
-
-programs = st.lists(
-    st.tuples(st.sampled_from(NAMES), *[st.integers(0, 30)] * 3), min_size=1, max_size=14
-)
-
 
 class Values:
     """What a step has made so far, by kind; operands of unequal widths are not mixed."""
@@ -212,22 +209,6 @@ def check(program, B, H, seed, dtype, smooth, reverse):
         assert not wrong.any(), (i, a[wrong][:4], b[wrong][:4], c[wrong][:4])
 
 
-SIZES = st.sampled_from([(2, 3), (3, 7), (5, 17), (9, 16), (4, 33)])
-QUICK = dict(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-
-
-@settings(max_examples=60, **QUICK)
-@given(programs, SIZES, st.integers(0, 99), st.sampled_from(["f4", "f8"]), st.booleans())
-def test_values(program, size, seed, dtype, reverse):
-    check(program, *size, seed, dtype, False, reverse)
-
-
-@settings(max_examples=40, **QUICK)
-@given(programs, SIZES, st.integers(0, 99), st.booleans())
-def test_gradients(program, size, seed, reverse):
-    check(program, *size, seed, "f8", True, reverse)
-
-
 @pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_each_operation_is_compiled(name, smooth, monkeypatch):
@@ -254,3 +235,15 @@ def test_each_operation_is_compiled(name, smooth, monkeypatch):
     # slices are paddings: NumPy's loop runs them
     known = ("carries", "pad inside") if smooth else ()
     assert not [reason for reason in refused if not reason.startswith(known)]
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_random_steps(part):
+    """Programs of the fuzzer for this backend: values, gradients, second gradients."""
+    coverage = Coverage()
+    for index in range(part * 14, (part + 1) * 14):
+        drawn = case(20261120, index, ["numpy", "numba"])
+        outcome = look(drawn)
+        assert outcome.failure is None, (index, outcome.failure, drawn.program)
+        coverage.add(drawn.program.graph, False, drawn.variants, outcome)
+    assert coverage.loops["compiled"] >= 5

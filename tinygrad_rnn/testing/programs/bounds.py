@@ -81,6 +81,8 @@ def _on_grid(name: str, types: Sequence[Type], given: Sequence[Interval]) -> Int
     grids = []
     for k, (t, (low, high)) in enumerate(zip(types, given)):
         points = np.linspace(low, high, count)
+        if low < 0 < high:  # where even functions turn
+            points = np.append(points, 0.0)
         if not t.dtype.is_float:
             points = np.round(points)
             points = points.astype(np.int64) if name in BITWISE else points
@@ -125,6 +127,17 @@ def _bitwise(types: Sequence[Type], given: Sequence[Interval], attrs: Any) -> In
     return 0.0, 2.0 ** max(int(high) for _, high in given).bit_length() - 1
 
 
+def _cast(types: Sequence[Type], given: Sequence[Interval], attrs: Any) -> Interval:
+    low, high = given[0]
+    whole = attrs["dtype"].is_integer and math.isfinite(low) and math.isfinite(high)
+    return (math.trunc(low), math.trunc(high)) if whole else (low, high)
+
+
+def whole_range(dtype: DType) -> Interval:
+    """All that an integer dtype holds."""
+    return wrapped((-math.inf, math.inf), dtype)
+
+
 def _count(shape: Sequence[int], axes: Sequence[int]) -> int:
     return math.prod(shape[i] for i in axes)
 
@@ -141,7 +154,7 @@ RULES: dict[str, Callable[[Sequence[Type], Sequence[Interval], Any], Interval]] 
     "pad": lambda t, g, a: hull(g[0], (float(a["value"]),) * 2),
     "concat": lambda t, g, a: hull(*g),
     "where": lambda t, g, a: hull(*g[1:]),
-    "cast": lambda t, g, a: g[0],
+    "cast": _cast, "atan2": lambda t, g, a: (-math.pi, math.pi),
     "mod": _mod, "and": _bitwise, "or": _bitwise, "xor": _bitwise,
     **dict.fromkeys(
         ("reshape", "transpose", "broadcast_to", "slice", "flip", "take", "max", "alias"),

@@ -65,6 +65,7 @@ class Builder:
         if dtype.is_integer:
             limits = np.iinfo(dtype.np)
             low, high = max(low, int(limits.min)), min(high, int(limits.max))
+        high = max(low, high)
         t = Type(tuple(shape), dtype)
         self.leaves.append(Leaf(t, low, high, same_as))
         return Known(wrap(Value(t, self.tracer.input(t), NOWHERE)), low, high)

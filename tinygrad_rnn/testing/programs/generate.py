@@ -24,7 +24,7 @@ BITS = 60
 #: Sizes of the axes of one program: few, so that shapes meet; two classes of size at a time.
 PALETTES = ((2, 3), (3, 1), (2, 5), (3, 7), (1, 2), (0, 3), (2, 17))
 #: Rows and width of the values in loops over rows.
-ROWS = ((2, 3), (3, 7), (5, 4), (3, 17), (4, 16))
+ROWS = ((2, 3), (3, 7), (5, 17), (9, 16), (4, 33), (5, 4))
 FLOATS = {"float64": ("float64",), "float32": ("float32",), "mixed": ("float64", "float32")}
 
 

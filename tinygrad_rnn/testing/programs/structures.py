@@ -17,6 +17,7 @@ from ...scan import scan
 from ...tensor import Tensor
 from ...types import as_dtype
 from ...vectorize import vmap
+from .bounds import WIDE, whole_range
 from .builder import LARGEST, Builder, Known
 from .digits import Digits
 
@@ -102,7 +103,9 @@ def _carries(b: Builder, d: Digits, rows: list[Known]) -> list[Known]:
 
 
 def _home(v: Known) -> tuple[float, float]:
-    """Where a carry stays: every step brings it back there."""
+    """Where a carry stays: every step brings it back there; integers wrap around."""
+    if v.kind != "f":
+        return whole_range(v.x.dtype)
     return min(v.low, -1.0), max(v.high, 1.0)
 
 
@@ -191,7 +194,7 @@ def with_rule(b: Builder, d: Digits, forced: Known | None = None) -> None:
 
 def masked(b: Builder, d: Digits) -> None:
     """`where` that keeps away from the poles and the NaN of what it does not choose."""
-    v = b.some(d)
+    v = b.fitted(b.some(d), [WIDE], d)
     edge = b.constant(d.pick((0.25, 0.5)), v.x.dtype)
     op = d.pick(("log", "sqrt", "div", "acosh", "pow"))
     if op == "acosh":
@@ -208,7 +211,7 @@ def masked(b: Builder, d: Digits) -> None:
     other = b.partner(d, v)
     other = b.fitted(other, [(-9, 9)], d)
     (y,) = (bind(primitives["where"], good.x, x, other.x),)
-    b.keep(y, min(other.low, -2), max(other.high, 5))
+    b.keep(y, min(other.low, -2.0), max(other.high, 9.0))
 
 
 def dropped(b: Builder, d: Digits) -> None:
