@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,8 +148,12 @@ def test_float32_is_judged_by_a_float64_truth() -> None:
 # --- command line --------------------------------------------------------------------------------
 
 
-def test_the_command_prints_number_seed_outcome_and_rate(capsys: Any) -> None:
-    assert command_line.main(["fuzz", "--graphs", "6", "--seed", "3"]) == 0
+def test_the_command_prints_number_seed_outcome_and_rate(capsys: Any, tmp_path: Any) -> None:
+    file = tmp_path / "summary.json"
+    assert command_line.main(["fuzz", "--graphs", "6", "--seed", "3", "--json", str(file)]) == 0
+    summary = json.loads(file.read_text())
+    assert (summary["programs"], summary["seed"], summary["failures"]) == (6, 3, 0)
+    assert summary["pairs"]["seen"] > 50 and summary["backends"] == ["numpy"]
     said = capsys.readouterr().out
     assert said.startswith("6 programs (seed 3, from 0) on numpy: 0 failures, ")
     assert "ms per program" in said and "probability below 0.5" in said

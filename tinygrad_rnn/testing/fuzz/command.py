@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
 import sys
 import time
 from pathlib import Path
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path(), help="where scripts of failures go (here)"
     )
+    parser.add_argument("--json", type=Path, help="where a summary goes, if anywhere")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
 
 
@@ -63,6 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     if not failures and coverage.graphs:
         print(f"a program fails with a probability below {3 / coverage.graphs:.1g} (at 95 %)")
+    if arguments.json is not None:
+        summary = {
+            "date": datetime.date.today().isoformat(), "seed": arguments.seed,
+            "start": arguments.start, "backends": backends, "failures": failures,
+            "seconds": round(seconds, 1), **coverage.summary(),
+        }  # fmt: skip
+        arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
     return 1 if failures else 0
 
 

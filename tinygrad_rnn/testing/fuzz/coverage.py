@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from ...extend import Graph, Node, Var, subgraphs
 from .cases import all_pairs
@@ -53,37 +54,52 @@ class Coverage:
             for _, body in subgraphs(node):
                 self._walk(body)
 
+    def summary(self) -> dict[str, Any]:
+        """What was seen, as data."""
+        nodes, wanted = sorted(self.nodes) or [0], all_pairs()
+        return {
+            "programs": self.graphs,
+            "operations_median": nodes[len(nodes) // 2],
+            "operations_most": nodes[-1],
+            "share_with": {f: round(self.features[f] / max(1, self.graphs), 3) for f in FEATURES},
+            "order_of_derivatives": dict(sorted(self.orders.items())),
+            "variants": dict(sorted(self.variants.items())),
+            "pairs": {
+                "allowed_by_dtypes": len(wanted),
+                "seen": sum(self.pairs[p] > 0 for p in wanted),
+                "seen_50_times": sum(self.pairs[p] >= 50 for p in wanted),
+                "never": [f"{a} -> {b}" for a, b in wanted if not self.pairs[a, b]],
+            },
+            "cells": len(self.cells),
+            "loops": {"compiled": self.loops["compiled"], "all": sum(self.loops.values())},
+            "skipped": dict(self.skipped),
+        }
+
     def lines(self) -> Iterator[str]:
-        """The report."""
-        n = max(1, self.graphs)
-        nodes = sorted(self.nodes) or [0]
-        yield f"programs: median {nodes[len(nodes) // 2]} operations, largest {nodes[-1]}"
-        shares = [f"{name} {100 * self.features[name] / n:.0f} %" for name in FEATURES]
-        yield "with: " + ", ".join(shares)
-        yield "order of derivatives: " + ", ".join(
-            f"{order}: {count}" for order, count in sorted(self.orders.items())
-        )
-        yield "variants: " + ", ".join(f"{v} {c}" for v, c in sorted(self.variants.items()))
-        wanted = all_pairs()
-        counts = sorted(self.pairs[p] for p in wanted)
-        missing = [p for p in wanted if not self.pairs[p]]
+        """The same for people."""
+        found = self.summary()
+        pairs, never, loops = found["pairs"], found["pairs"]["never"], found["loops"]
         yield (
-            f"ordered pairs of primitives: {len(wanted) - len(missing)} of {len(wanted)} that "
-            f"dtypes allow, median {counts[len(counts) // 2]} times, "
-            f"{sum(c >= 50 for c in counts)} at least 50 times"
+            f"programs: median {found['operations_median']} operations, largest "
+            f"{found['operations_most']}"
         )
-        if missing:
-            yield (
-                "  never: "
-                + ", ".join(f"{a} -> {b}" for a, b in missing[:12])
-                + (" ..." if len(missing) > 12 else "")
-            )
-        yield f"primitive x dtype x size class: {len(self.cells)} cells"
-        if self.loops:
-            total = sum(self.loops.values())
-            yield f"loops elsewhere than on numpy: {self.loops['compiled']} of {total} compiled"
-        skips = ", ".join(f"{k} {v}" for k, v in self.skipped.most_common()) or "none"
-        yield f"comparisons skipped: {skips}"
+        yield "with: " + ", ".join(f"{k} {v:.0%}" for k, v in found["share_with"].items())
+        yield "order of derivatives: " + _counts(found["order_of_derivatives"])
+        yield "variants: " + _counts(found["variants"])
+        yield (
+            f"ordered pairs of primitives: {pairs['seen']} of {pairs['allowed_by_dtypes']} that "
+            f"dtypes allow, {pairs['seen_50_times']} at least 50 times"
+        )
+        if never:
+            yield f"  never: {', '.join(never[:12])}{' ...' if len(never) > 12 else ''}"
+        yield f"primitive x dtype x size class: {found['cells']} cells"
+        if loops["all"]:
+            yield f"loops elsewhere than on numpy: {loops['compiled']} of {loops['all']} compiled"
+        yield "comparisons skipped: " + (_counts(found["skipped"]) or "none")
+
+
+def _counts(counts: dict[Any, int]) -> str:
+    return ", ".join(f"{key}: {count}" for key, count in counts.items())
 
 
 def every_node(graph: Graph) -> Iterator[Node]:
