@@ -25,10 +25,11 @@ BACKENDS = ["numba", "numpy"]
 
 
 def names() -> list[str]:
-    """All examples, in alphabetical order, those in folders last."""
+    """All examples, in alphabetical order, those in folders last (but not the parts of one)."""
     files = [*sorted(HERE.glob("*.py")), *sorted(HERE.glob("*/*.py"))]
     paths = [file.relative_to(HERE).with_suffix("").as_posix() for file in files]
-    return [p for p in paths if p != "run_all" and not p.rpartition("/")[2].startswith("_")]
+    own = [p for p in paths if p.rpartition("/")[0] not in paths]
+    return [p for p in own if p != "run_all" and not p.rpartition("/")[2].startswith("_")]
 
 
 def run(name: str, backend: str) -> dict[str, Any]:

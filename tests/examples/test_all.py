@@ -57,4 +57,4 @@ def test_it_learns_and_draws(
 
 def test_no_example_is_forgotten() -> None:
     examples = {path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_")}
-    assert examples == {*EXAMPLES, "run_all"}
+    assert examples == {*EXAMPLES, "run_all", "zoo"}  # test_zoo.py tests the networks one by one
