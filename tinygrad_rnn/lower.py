@@ -347,7 +347,7 @@ class _Lowering:
                 f"a product with labels {n.attrs['a']}, {n.attrs['b']} -> {n.attrs['out']}"
             )
         o = n.outputs[0]
-        self.form[o] = "mat"
+        self.form[o] = "mat" if o.type.shape[1] > 1 else "col"
         made = self.producer.get(x)
         self.level[o] = self.level[x] + (made is None or made.op.name not in BARRIERS)
         axes = (b.index(row) if row in b else None, b.index(k[0]), b.index(new[0]))

@@ -324,6 +324,8 @@ class LevelEmitter:
         b = self.row
         if self._stored(v, computing):
             index = self.b if self.p.form[v] == "col" else const(0)
+            if dict(self.p.carry).get(v, v) in self.p.padded:  # a product of one column
+                index = b.mul(index, self.sym("stride", v))
             x = b.load(self._address(b, v, index), align=v.type.dtype.itemsize)
             return b.trunc(x, I1) if v.type.dtype.is_bool else x
         node = self.p.producer[v]

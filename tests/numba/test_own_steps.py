@@ -286,3 +286,31 @@ def test_a_refused_loop_inside_a_refused_loop_is_reported(rng):
     graph = optimize(tg.trace(run)(tg.tensor(c), tg.tensor(x)))
     said = [how for name, how in get_backend("numba").report(graph) if name == "scan"]
     assert len(said) == 2 and all(how.startswith("loop over NumPy kernels: ") for how in said)
+
+
+def one_column(h, x, W, b):
+    """Products of one column, read for all columns, kept, and as a state of their own."""
+    gate = tg.sigmoid(h @ W[:, :1])
+    return tg.tanh(h * gate + x @ W + b), (gate * h, h @ W[:, 1:2])
+
+
+def test_products_of_one_column(rng):
+    arrays = operands(rng, "f8")
+    for a, b in zip(outputs(one_column, arrays, "numba"), outputs(one_column, arrays, "numpy")):
+        assert distance(a, b) <= 1e-11
+    assert report(one_column, arrays)["scan"] == "compiled"
+    h, x, W, _ = arrays
+    found = []
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            w, u = tg.tensor(W), tg.tensor(W[:, :1])
+
+            def step(carry, x):
+                h, c, before = carry
+                return (tg.tanh(h + x + c), h @ u, c), c * h  # noqa: B023
+
+            start = tg.tensor(h), tg.tensor(h[:, :1]), tg.tensor(h[:, 1:2])
+            carry, ys = tg.scan(step, start, tg.tensor(x) @ w)
+            found.append([*[t.numpy() for t in carry], ys.numpy()])
+    for a, b in zip(*found, strict=True):
+        assert distance(b, a) <= 1e-11
