@@ -306,7 +306,7 @@ def test_products_of_one_column(rng):
             w, u = tg.tensor(W), tg.tensor(W[:, :1])
 
             def step(carry, x):
-                h, c, before = carry
+                h, c, _ = carry
                 return (tg.tanh(h + x + c), h @ u, c), c * h  # noqa: B023
 
             start = tg.tensor(h), tg.tensor(h[:, :1]), tg.tensor(h[:, 1:2])
