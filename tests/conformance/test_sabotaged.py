@@ -71,6 +71,7 @@ FOUND_BY = {
     "remembers_its_first_inputs": "F1",
     "results_are_overwritten": "B5",
     "writes_over_views": "B5",
+    "ignores_out": "D1",
     "single_precision_programs": "A26",
     "recursive": "F13",
     "busy_after_an_error": "F12",

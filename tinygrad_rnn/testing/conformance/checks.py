@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from . import edges, gradients, graphs, loops, programs, resources, smoke, values
+from . import (
+    edges,
+    gradients,
+    graphs,
+    loops,
+    programs,
+    random_programs,
+    resources,
+    smoke,
+    values,
+)
 from .registry import CHECKS
 
-ORDER = (smoke, values, edges, programs, graphs, gradients, loops, resources)
+ORDER = (smoke, values, edges, programs, graphs, gradients, loops, random_programs, resources)
 _place = {module.__name__: i for i, module in enumerate(ORDER)}
 CHECKS.sort(key=lambda check: (check.level, _place[check.run.__module__]))

@@ -169,6 +169,22 @@ class WritesOverViews(Loopback):
         return run
 
 
+@sabotage("D1")
+class IgnoresOut(Loopback):
+    """A kernel that is given memory for its result makes its own, and leaves that as it is."""
+
+    def specialize(self, node: Node) -> Any:
+        kernel: Any = super().specialize(node)
+        if not getattr(kernel, "takes_out", False):
+            return kernel
+
+        def run(*buffers: Opaque, out: Opaque | None = None) -> Any:
+            return kernel(*buffers)
+
+        run.takes_out = True  # type: ignore[attr-defined]
+        return run
+
+
 @sabotage("A26")
 class SinglePrecisionPrograms(Loopback):
     """Programs of more than two operations compute products in float32."""
