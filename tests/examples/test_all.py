@@ -19,16 +19,20 @@ from examples_folder import load
 # name: the greatest loss, or a condition on the Report
 EXAMPLES: dict[str, float | Callable[[Any], bool]] = {
     "bptt_by_hand": lambda report: all(score.reached for score in report.scores),
+    "caption": 1.0,
     "char_lm": 3.5,
     "clipping": 0.01,
+    "dialog": 2.2,
     "dinner": 1e-9,
     "gradient_flow": lambda report: report.scores[0].reached and report.scores[0].baseline[1] > 1e6,
     "long_memory": lambda report: report.scores[0].value < 0.03,
-    "recurrences": lambda report: report["echo, hidden"] > 0.95,
     "own_cell": 4.0,
+    "question": 1.8,
+    "recurrences": lambda report: report["echo, hidden"] > 0.95,
     "rows_of_digits": 0.9,
     "shapes": 1.5,
     "time_series": 0.3,
+    "video": 3.6,
 }
 
 
