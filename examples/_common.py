@@ -265,6 +265,9 @@ def parse(
         flag = f"--{setting.replace('_', '-')}"
         if isinstance(default, bool):
             add(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
+        elif isinstance(default, tuple):
+            kind = {"type": type(default[0]), "nargs": "+", "choices": choices or None}
+            add(flag, default=default, help=text, **kind)
         else:
             kind = str if default is None else type(default)
             add(flag, type=kind, default=default, choices=choices or None, help=text)
@@ -276,17 +279,22 @@ def parse(
         parser.set_defaults(**quick)
     given = vars(parser.parse_args(argv))
     for setting, value in given.items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            least = 1 if isinstance(value, int) and settings.get(setting, (0,))[0] else 0
-            if not least <= value < math.inf:
-                parser.error(f"--{setting.replace('_', '-')} {value}: must be at least {least}")
+        flag, default = f"--{setting.replace('_', '-')}", settings.get(setting, (0,))[0]
+        for number in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                least = 1 if isinstance(number, int) and default else 0
+                if not least <= number < math.inf:
+                    parser.error(f"{flag} {number}: must be at least {least}")
     return given
 
 
 def example(
     *, quick: Mapping[str, Any] | None = None, seed: int = 0, **settings: tuple[Any, ...]
 ) -> Callable[[Callable[..., Report]], Callable[..., Report]]:
-    """Make `main(run, **settings)` a program; each setting is name=(default, help, *choices)."""
+    """Make `main(run, **settings)` a program; each setting is name=(default, help, *choices).
+
+    A default that is a tuple makes an option of one or more values.
+    """
 
     def decorate(fn: Callable[..., Report]) -> Callable[..., Report]:
         name = Path(fn.__code__.co_filename).stem

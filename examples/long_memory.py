@@ -25,6 +25,7 @@ from tinygrad_rnn import nn, optim
 from tinygrad_rnn.nn import functional as F
 
 LETTERS, CODES = 3, 4
+CELLS = ("tanh", "orthogonal", "IRNN", "LSTM", "GRU")
 
 
 def adding(lag: int, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -116,18 +117,25 @@ def draw(run: Run, found: dict[str, dict[tuple[str, int], float]]) -> None:
 
 
 @example(
-    quick={"adding": "20", "copying": "5", "cells": "tanh GRU", "steps": 300, "hidden": 32},
-    adding=("50 100 200 400", "lags T of the adding task"),
-    copying=("50 100 200", "lags T of the copying task"),
-    cells=("tanh orthogonal IRNN LSTM GRU", "which cells"),
+    quick={"adding": (20,), "copying": (5,), "cells": ("tanh", "GRU"), "steps": 300, "hidden": 32},
+    adding=((50, 100, 200, 400), "lags T of the adding task"),
+    copying=((50, 100, 200), "lags T of the copying task"),
+    cells=(CELLS, "which cells", *CELLS),
     steps=(1500, "greatest number of training steps"),
     hidden=(64, "H, size of the state"),
 )
-def main(run: Run, adding: str, copying: str, cells: str, steps: int, hidden: int) -> Report:
+def main(
+    run: Run,
+    adding: tuple[int, ...],
+    copying: tuple[int, ...],
+    cells: tuple[str, ...],
+    steps: int,
+    hidden: int,
+) -> Report:
     found: dict[str, dict[tuple[str, int], float]] = {"adding": {}, "copying": {}}
     for task, lags in (("adding", adding), ("copying", copying)):
-        for name in cells.split():
-            for lag in map(int, lags.split()):
+        for name in cells:
+            for lag in lags:
                 loss, found[task][name, lag] = train(run, task, name, lag, steps, hidden)
     draw(run, found)
     lag = max(lag for _, lag in found["adding"] if lag <= 200)
@@ -138,7 +146,7 @@ def main(run: Run, adding: str, copying: str, cells: str, steps: int, hidden: in
             "GRU": {"at_most": 0.01},
             "tanh": {"at_least": 0.1},
         }.items()
-        if name in cells.split()
+        if name in cells
     ]
     if ("IRNN", 50) in found["adding"]:
         scores.append(Score("IRNN at 50", found["adding"]["IRNN", 50], at_most=0.02, form=".3f"))

@@ -55,7 +55,9 @@ def draw(run: Run, x, states, opinions, y, right: np.ndarray) -> None:
     )
     # Those of which the network was most sure of something else on the way.
     doubts = np.where(right, np.max(opinions[3:7] * (np.arange(10) != y[:, None]), (0, 2)), 0)
-    for row, k in zip(axes, np.argsort(-doubts)[[0, 5, 20]]):
+    order = np.argsort(-doubts)
+    _, firsts = np.unique(y[order], return_index=True)  # three different digits
+    for row, k in zip(axes, order[np.sort(firsts)]):
         row[0].imshow(x[k], cmap="gray_r", aspect="auto")
         row[1].imshow(states[:, k], cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
         row[2].imshow(opinions[:, k], cmap="Blues", vmin=0, vmax=1, aspect="auto")

@@ -209,11 +209,12 @@ def train(run: Run, shape: str, net: nn.Module, seen: np.ndarray, steps: int, lr
 
 
 @example(
-    quick={"steps": 120},
+    quick={"steps": 120, "networks": ("one-to-one", "one-to-many", "many-to-many")},
+    networks=(tuple(NETWORKS), "which to train", *NETWORKS),
     steps=(1000, "training steps of each network"),
     lr=(0.01, "Adam's first step size"),
 )
-def main(run: Run, steps: int, lr: float) -> Report:
+def main(run: Run, networks: tuple[str, ...], steps: int, lr: float) -> Report:
     order = run.rng.permutation(1000)
     new = order[order >= 100][:180]  # the few short names are all needed
     seen, losses, scores = np.setdiff1d(order, new), [], []
@@ -221,8 +222,8 @@ def main(run: Run, steps: int, lr: float) -> Report:
     axes = run.axes("The shapes of recurrent networks", 2, 1, sharex=True)
     places = {"one-to-one": (0, 0), "one-to-many": (0, 3.4), "many-to-one": (0, 15),
               "many-to-many": (1, 0), "delayed": (1, 14)}  # fmt: skip
-    for shape, make in NETWORKS.items():
-        net = make()
+    for shape in networks:
+        net = NETWORKS[shape]()
         losses.append(train(run, shape, net, seen, steps, lr))
         x, y = net.batch(new, run.rng)
         said = answer(net, x, y)

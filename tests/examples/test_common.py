@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import _common
 import numpy as np
@@ -24,8 +25,11 @@ run_all = load("run_all")
     lr=(0.5, "how fast"),
     loud=(False, "whether"),
     kind=("a", "which", "a", "b"),
+    sizes=((3, 4), "several"),
 )
-def main(run: _common.Run, steps: int, lr: float, loud: bool, kind: str) -> _common.Report:
+def main(
+    run: _common.Run, steps: int, lr: float, loud: bool, kind: str, sizes: Any
+) -> _common.Report:
     layer = nn.Linear(2, 3)
     for step in run.steps(steps, model=layer):
         run.show(tg.tensor(1.0 / (step + 1)))
@@ -92,6 +96,8 @@ def test_checkpoints_are_written_and_named(
         (["--lr", "-1"], "--lr -1.0: must be at least 0"),
         (["--lr", "nan"], "--lr nan: must be at least 0"),
         (["--seed", "-1"], "--seed -1: must be at least 0"),
+        (["--sizes", "3", "0"], "--sizes 0: must be at least 1"),
+        (["--sizes"], "argument --sizes: expected at least one argument"),
         (["--kind", "c"], "argument --kind: invalid choice"),
     ],
 )
