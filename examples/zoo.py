@@ -50,7 +50,7 @@ def main(run: Run, networks: str) -> Report:
     names = chosen(networks)
     columns = min(7, len(names))
     rows = -(-len(names) // columns)
-    size = (2.75 * columns, 2.72 * rows + 0.6)
+    size = (max(2.75 * columns, 5.5), 2.9 * rows + 0.8)
     axes = run.axes("A zoo of networks", rows, columns, squeeze=False, figsize=size).ravel()
     for axis in axes[len(names) :]:
         axis.axis("off")
