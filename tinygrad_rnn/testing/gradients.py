@@ -18,7 +18,7 @@ from ..ops.creation import tensor
 from ..tensor import Tensor
 from ..tree import flatten, paths, unflatten
 from .assertions import host
-from .complex_step import ComplexStep, Cotangents, NotAnalytic, weigh
+from .complex_step import ComplexStep, NotAnalytic, weigh
 from .differences import central
 from .recorded import Recorded
 from .singular import points_met
@@ -296,5 +296,3 @@ class _Slopes:
             )
         return self.met
 
-
-__all__ = ["Cotangents", "GradientMismatch", "GradientReport", "check_grads"]

@@ -52,7 +52,7 @@ POINTS: dict[str, Callable[..., bool]] = {
     "div": lambda a, b: _zero(b), "zdiv": lambda a, b: _zero(b), "pow": lambda a, b: _zero(a),
     "asin": lambda x: _zero(np.abs(x) - 1), "acos": lambda x: _zero(np.abs(x) - 1),
     "atanh": lambda x: _zero(np.abs(x) - 1), "acosh": lambda x: _zero(x - 1),
-    "atan2": lambda a, b: _zero(np.hypot(a, b)),
+    "atan2": lambda a, b: _zero(np.where(b < 0, a, np.hypot(a, b))),  # b < 0: the cut
     "cast": lambda x, dtype: not dtype.is_float and _whole(x),
 }  # fmt: skip
 

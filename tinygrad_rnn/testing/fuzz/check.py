@@ -106,7 +106,7 @@ def _reference(level: Level, rng: np.random.Generator, skipped: Counter[str]) ->
         return None
     if error <= TOLERANCE:
         return None
-    if at_a_tie(level.below) or unsteady(level) or unsteady(level.below):
+    if meets(level.below, JUMPS | TIES) or unsteady(level) or unsteady(level.below):
         skipped["singular point"] += 1
         return None
     return Failure("references", level.order, f"<J v, c> and <v, J' c> differ by {error:.3g}")
@@ -131,6 +131,9 @@ def _variant(
         problem = next((f"result {k}: {p}" for k, p in enumerate(parts) if p), None)
     if problem is None:
         return None
+    if meets(level, JUMPS):
+        skipped["at a jump"] += 1
+        return None
     if unsteady(level):
         skipped["badly conditioned"] += 1
         return None
@@ -151,11 +154,20 @@ def run_variant(level: Level, variant: Variant, loops: Counter[str]) -> list[np.
     return run_graph(graph, level.arrays, variant.backend)
 
 
-def at_a_tie(level: Level) -> bool:
-    """Whether an operation chooses between equal values: x and its own copy, whatever x is. The
-    policies share the cotangent out, the complex step gives it to one of the two."""
-    met = points_met(level.graph, level.arrays)
-    return not {"maximum", "minimum", "max", "abs", "sign"}.isdisjoint(met)
+#: Where results jump: a rounding error, or the sign of a zero, decides on which side they are.
+JUMPS = frozenset({
+    "floor", "ceil", "round", "floordiv", "mod", "cast", "less", "less_equal", "sign", "argmax",
+    "atan2",
+})  # fmt: skip
+#: Choices between equal values: x and its own copy, whatever x is. The policies share the cotangent
+#: out, the complex step gives it to one of the two.
+TIES = frozenset({"maximum", "minimum", "max", "abs"})
+
+
+def meets(level: Level, points: frozenset[str]) -> bool:
+    """Whether one of these operations is at such a point here, which no nudge may take it from:
+    x - x is 0 and x / x is 1, whatever x is."""
+    return not points.isdisjoint(points_met(level.graph, level.arrays))
 
 
 def unsteady(level: Level) -> bool:

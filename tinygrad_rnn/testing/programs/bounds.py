@@ -133,6 +133,11 @@ def _cast(types: Sequence[Type], given: Sequence[Interval], attrs: Any) -> Inter
     return (math.trunc(low), math.trunc(high)) if whole else (low, high)
 
 
+def _atan2(types: Sequence[Type], given: Sequence[Interval], attrs: Any) -> Interval:
+    """All angles, unless the operands keep away from the cut."""
+    return _on_grid("atan2", types, given) if given[1][0] > 0 else (-math.pi, math.pi)
+
+
 def whole_range(dtype: DType) -> Interval:
     """All that an integer dtype holds."""
     return wrapped((-math.inf, math.inf), dtype)
@@ -154,7 +159,7 @@ RULES: dict[str, Callable[[Sequence[Type], Sequence[Interval], Any], Interval]] 
     "pad": lambda t, g, a: hull(g[0], (float(a["value"]),) * 2),
     "concat": lambda t, g, a: hull(*g),
     "where": lambda t, g, a: hull(*g[1:]),
-    "cast": _cast, "atan2": lambda t, g, a: (-math.pi, math.pi),
+    "cast": _cast, "atan2": _atan2,
     "mod": _mod, "and": _bitwise, "or": _bitwise, "xor": _bitwise,
     **dict.fromkeys(
         ("reshape", "transpose", "broadcast_to", "slice", "flip", "take", "max", "alias"),

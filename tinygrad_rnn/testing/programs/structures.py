@@ -13,6 +13,7 @@ from ...call import checkpoint, custom_vjp
 from ...derivatives import vjp
 from ...extend import bind, primitives
 from ...ops.reductions import logsumexp, mean, softmax, var
+from ...primitive import literal
 from ...scan import scan
 from ...tensor import Tensor
 from ...types import as_dtype
@@ -192,35 +193,33 @@ def with_rule(b: Builder, d: Digits, forced: Known | None = None) -> None:
     b.keep(y, -1, 1)
 
 
+#: Functions with poles or NaN, and the number beyond which they have none.
+POISONED: tuple[tuple[float, Callable[[Tensor], Tensor]], ...] = (
+    (0.25, lambda x: bind(primitives["log"], x)),
+    (0.25, lambda x: bind(primitives["sqrt"], x)),
+    (1.25, lambda x: bind(primitives["acosh"], x)),
+    (0.25, lambda x: bind(primitives["pow"], x, literal(0.7, x.dtype, x.backend))),
+    (0.75, lambda x: 1.0 / (x - 0.5)),
+)
+
+
 def masked(b: Builder, d: Digits) -> None:
     """`where` that keeps away from the poles and the NaN of what it does not choose."""
     v = b.fitted(b.some(d), [WIDE], d)
-    edge = b.constant(d.pick((0.25, 0.5)), v.x.dtype)
-    op = d.pick(("log", "sqrt", "div", "acosh", "pow"))
-    if op == "acosh":
-        edge = b.constant(1.25, v.x.dtype)
-    good = b.bind("less", [edge, v])
-    one = b.constant(1.0, v.x.dtype)
-    if op == "div":
-        (x,) = (bind(primitives["div"], one.x, v.x - edge.x + 0.125),)
-        good = b.bind("less", [b.constant(0.5 + edge.low, v.x.dtype), v])
-    elif op == "pow":
-        x = bind(primitives["pow"], v.x, one.x * 0.7)
-    else:
-        x = bind(primitives[op], v.x)
-    other = b.partner(d, v)
-    other = b.fitted(other, [(-9, 9)], d)
-    (y,) = (bind(primitives["where"], good.x, x, other.x),)
+    edge, f = d.pick(POISONED)
+    good = b.bind("less", [b.constant(edge, v.x.dtype), v])
+    other = b.fitted(b.partner(d, v), [(-9, 9)], d)
+    y = bind(primitives["where"], good.x, f(v.x), other.x)
     b.keep(y, min(other.low, -2.0), max(other.high, 9.0))
 
 
 def dropped(b: Builder, d: Digits) -> None:
-    """Dropout: random bits as numbers below 1, a mask, and what it leaves scaled up."""
+    """Dropout: a mask of random bits, and what it leaves scaled up."""
     v = b.some(d)
     state = b.leaf(as_dtype("uint32"), (4,), 0, 2**32 - 1)
     bits = b.bind("random_bits", [state], shape=v.x.shape)
-    uniform = b.bind("cast", [bits], dtype=v.x.dtype)
-    keep = b.bind("less", [uniform, b.constant(2.0**31, v.x.dtype)])
+    number = b.bind("cast", [bits], dtype=v.x.dtype)
+    keep = b.bind("less", [number, b.constant(2.0**31, v.x.dtype)])
     scaled = b.bind("mul", [v, b.constant(2.0, v.x.dtype)])
     b.bind("where", [keep, scaled, b.constant(0.0, v.x.dtype)])
 
