@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -102,3 +104,19 @@ def test_special_values_come_when_asked_for(x: Any) -> None:
     assert x.dtype == np.float32 and x.shape == (4, 5)
     ordinary = np.abs(x[np.isfinite(x)]) <= 2
     assert (~ordinary).sum() <= 2
+
+
+def test_without_hypothesis_only_strategies_are_missing_and_say_so() -> None:
+    code = (
+        "import sys; sys.modules['hypothesis'] = None\n"
+        "import numpy as np, tinygrad_rnn as tg\n"
+        "from tinygrad_rnn import testing\n"
+        "assert testing.check_grads(tg.sin, [np.ones(2)]).checked == 6\n"
+        "from tinygrad_rnn.testing.__main__ import main\n"
+        "assert main(['fuzz', '--graphs', '2']) == 0\n"
+        "try: testing.strategies\n"
+        "except ImportError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'pip install "tinygrad_rnn[testing]"' in done.stdout.splitlines()[-1]
