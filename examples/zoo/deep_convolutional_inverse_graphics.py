@@ -1,7 +1,7 @@
 """Deep convolutional inverse graphics network: an image becomes the numbers that drew it.
 
-    z = encoder(x), x̂ = decoder(z), L = -Σ (x log x̂ + (1 - x) log(1 - x̂)); of scenes in which
-    only one property varies one z is used: the others are replaced by their mean
+    z = encoder(x), x̂ = decoder(z), L = |x - x̂|²; of scenes in which only one property varies
+    one z is used, the others are replaced by their mean over these scenes
 
 Discs of every place and size; z_1, z_2, z_3 become across, down, size. The picture turns one of
 them in each row. Kulkarni and others, 2015.
@@ -14,7 +14,6 @@ from _common import Run, Score
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
-from tinygrad_rnn.nn import functional as F
 
 from ._shared import Found, fit, last, numpy, show
 
@@ -39,12 +38,12 @@ class InverseGraphics(nn.Module):
         self.draw = nn.ConvTranspose2d(8, 1, 4, stride=2, padding=1)
 
     def decode(self, z):
-        return self.draw(self.read(z).reshape((len(z), 8, 6, 6)))
+        return tg.sigmoid(self.draw(self.read(z).reshape((len(z), 8, 6, 6))))
 
     def loss(self, x, varies):
         z = self.encoder(x).reshape((*varies.shape[:1], -1, 3))
         z = tg.where(varies > 0, z, z.mean(axis=1, keepdims=True)).reshape((-1, 3))
-        return F.binary_cross_entropy_with_logits(self.decode(z), x)
+        return ((self.decode(z) - x) ** 2).sum(axis=(1, 2, 3)).mean()
 
 
 def learn(run: Run) -> Found:
@@ -56,7 +55,7 @@ def learn(run: Run) -> Found:
         scenes = np.where(varies > 0, run.rng.random((8, 8, 3)), run.rng.random((8, 1, 3)))
         return render(scenes.reshape(-1, 3)), varies
 
-    losses = fit(run, net, InverseGraphics.loss, batch, 150 if run.quick else 1500, lr=0.005)
+    losses = fit(run, net, InverseGraphics.loss, batch, 300 if run.quick else 800, lr=0.01)
     scene = run.rng.random((400, 3))
     images = render(scene)
     flat = images.reshape(400, -1)
@@ -72,5 +71,5 @@ def learn(run: Run) -> Found:
     turned = np.tile(np.median(z, axis=0), (3, 7, 1)).astype("f4")
     for k in range(3):
         turned[k, :, k] = np.linspace(*np.quantile(z[:, k], (0.02, 0.98)), 7)
-    drawn = numpy(lambda z: tg.sigmoid(net.decode(z)), turned.reshape(-1, 3))[:, 0]
+    drawn = numpy(net.decode, turned.reshape(-1, 3))[:, 0]
     return Found(score, show(drawn, 7), last(losses))

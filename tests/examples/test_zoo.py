@@ -36,7 +36,7 @@ WANTED = {
     "deep_belief": 0.5,
     "deep_convolutional": 0.95,
     "deconvolutional": -0.047,
-    "deep_convolutional_inverse_graphics": 0.6,
+    "deep_convolutional_inverse_graphics": 0.85,
     "generative_adversarial": 0.6,
     "liquid_state_machine": 0.9,
     "extreme_learning_machine": 0.96,
