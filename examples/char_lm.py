@@ -224,7 +224,7 @@ class Training:
 
 
 @example(
-    quick={"hidden": 48, "embed": 16, "batch": 8, "steps": 32, "epochs": 2, "sample": 60},
+    quick=dict(hidden=48, embed=16, batch=8, steps=32, epochs=2, sample=60, time=0.0),
     seed=1,
     text=(str(BOOK), "UTF-8 text to learn from"),
     cell=("lstm", "lstm, gru, rnn, or the name of a cell class of nn"),
