@@ -13,7 +13,7 @@ through something outside: then the group could not be run at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .backend import primitives
@@ -34,9 +34,15 @@ class Fused:
     name = "fused"
 
 
-def fuse(graph: Graph) -> Graph:
-    """The graph with its groups of elementwise work as single nodes."""
-    return _Grouping(_split_sums(graph)).run()
+def fuse(
+    graph: Graph, worth: Callable[[Sequence[Node]], bool] | None = None, halves: bool = False
+) -> Graph:
+    """The graph with its groups of elementwise work as single nodes.
+
+    `worth` says whether a group is faster than its operations one by one (by default, on a CPU);
+    `halves`: whether the code generator computes with floats of 16 bits.
+    """
+    return _Grouping(_split_sums(graph), worth or _worth, 2 if halves else 4).run()
 
 
 def _split_sums(graph: Graph) -> Graph:
@@ -76,8 +82,8 @@ class _Group:
 
 
 class _Grouping:
-    def __init__(self, graph: Graph):
-        self.graph = graph
+    def __init__(self, graph: Graph, worth: Callable[[Sequence[Node]], bool], smallest: int):
+        self.graph, self.worth, self.smallest = graph, worth, smallest
         self.made = {v: n for n in graph.nodes for v in n.outputs}
         self.group: dict[Node, _Group] = {}
         self.groups: list[_Group] = []
@@ -114,13 +120,16 @@ class _Grouping:
             source = node.inputs[0].type
             return (
                 node.attrs["axes"] == (source.ndim - 1,)
-                and source.dtype.is_float and source.dtype.itemsize > 2 and source.size > 0
+                and source.dtype.is_float and source.dtype.itemsize >= self.smallest
+                and source.size > 0
             )  # fmt: skip
         if name not in ELEMENTWISE or name == "alias" or not out.size:
             return False
         exact = not node.inputs[-1].type.dtype.is_float
         return (not exact or name in EXACT) and all(
-            d.is_bool or (d.is_float and d.itemsize > 2) or (d.kind == "i" and d.itemsize > 2)
+            d.is_bool
+            or (d.is_float and d.itemsize >= self.smallest)
+            or (d.kind == "i" and d.itemsize > 2)
             for d in (out.dtype, *[v.type.dtype for v in node.inputs])
         )
 
@@ -190,7 +199,7 @@ class _Grouping:
 
     def _finished(self) -> Graph:
         """The graph with the groups that are worth it as nodes."""
-        kept = {g: self._cut(g) for g in dict.fromkeys(self.groups) if _worth(g.nodes)}
+        kept = {g: self._cut(g) for g in dict.fromkeys(self.groups) if self.worth(g.nodes)}
         while True:
             needed = self._needed(kept)
             new = {g: body.node(needed[g]) for g, body in kept.items() if needed[g]}

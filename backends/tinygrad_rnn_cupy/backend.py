@@ -13,6 +13,7 @@ from cupyx.scipy.special import erf
 from tinygrad_rnn_numpy import kernels
 
 from tinygrad_rnn.extend import Backend, Capabilities, Graph, Node, Program
+from tinygrad_rnn.fuse import Fused, fuse
 from tinygrad_rnn.lower import Unsupported
 
 from . import eager, loops
@@ -65,7 +66,7 @@ class CupyBackend(Backend):
 
     def specialize(self, node: Node) -> Callable[..., Any] | None:
         name, attrs = node.op.name, node.attrs
-        if name == "scan":
+        if name in ("scan", Fused.name):
             try:
                 return loops.loop(node, self.settings)
             except Unsupported:
@@ -82,13 +83,21 @@ class CupyBackend(Backend):
         return isinstance(kernel, cupy.ufunc) and bool(node.output.type.shape)
 
     def compile(self, graph: Graph) -> Program:
+        return guarded(super().compile(self.grouped(graph)))
+
+    @staticmethod
+    def grouped(graph: Graph) -> Graph:
+        """The graph with what is one kernel as single nodes."""
         from tinygrad_rnn.passes.shift import share_stacks
 
-        return guarded(super().compile(share_stacks(graph)))
+        return fuse(share_stacks(graph), loops.worth, halves=True)
 
     def report(self, graph: Graph) -> list[tuple[str, str]]:
         rows = []
-        for node in graph.nodes:
+        for node in self.grouped(graph).nodes:
+            if node.op.name == Fused.name:
+                rows += [(n.op.name, "fused kernel") for n in node.attrs["body"].nodes]
+                continue
             how = {"scan": loops.how, "contract": lambda node: "cuBLAS"}.get(node.op.name)
             rows.append((node.op.name, how(node) if how else "CuPy kernel"))
         return rows

@@ -16,7 +16,8 @@ import numpy as np
 from tinygrad_rnn.extend import Node, Var
 from tinygrad_rnn.lower import LoopProgram, Product
 
-from . import compiler, elements
+from . import compiler
+from .arrays import LoopArrays
 from .products import Gemm
 from .rows import Kernel
 from .settings import Settings
@@ -28,48 +29,24 @@ CHUNK = 64
 WHOLE = 128
 
 
-class CapturedLoop:
+class CapturedLoop(LoopArrays):
     """One scan node, lowered."""
 
     def __init__(self, node: Node, program: LoopProgram, cycle: Cycle, settings: Settings):
-        self.program, self.cycle, self.settings = program, cycle, settings
-        self.places = cycle.places
-        self.T: int = node.attrs["length"]
-        self.reverse: bool = node.attrs["reverse"]
+        super().__init__(node, program)
+        self.cycle, self.places, self.settings = cycle, cycle.places, settings
         self.states: dict[int, State] = {}
         self.lock = threading.Lock()
 
     def __call__(self, *buffers: Any) -> tuple[Any, ...]:
-        p = self.program
         operands = [cupy.ascontiguousarray(b) for b in buffers]
-        if self.T == 0 or p.rows == 0:
-            return self._nothing(operands)
+        if self.empty:
+            return self.nothing(operands)
         with self.lock:
             device = cupy.cuda.Device().id
             if device not in self.states:
                 self.states[device] = State(self)
             return self.states[device].run(operands)
-
-    def _nothing(self, operands: list[Any]) -> tuple[Any, ...]:
-        p, n = self.program, self.program.node.attrs["n_const"]
-        stacks = [cupy.empty((self.T, *v.type.shape), v.type.dtype.np) for v in p.ys]
-        return (*operands[n : n + len(p.carry)], *stacks)
-
-    def value(self, key: tuple[Any, ...], static: dict[tuple[str, Any], Any]) -> int:
-        """The integer that an argument of a kernel stands for."""
-        kind, *rest = key
-        if kind == "static":
-            return int(static[rest[0], rest[1]].data.ptr)
-        if kind == "literal":
-            v: Var = rest[0]
-            return elements.bits(self.program.producer[v].attrs["value"], v.type.dtype)
-        if kind == "step":
-            return int(rest[0].type.size)
-        if kind == "stride":
-            return int(rest[0].type.shape[-1]) if rest[0].type.ndim == 2 else 1
-        if kind in ("size", "offset"):
-            return int(rest[0])
-        return {"rows": self.program.rows, "T": self.T, "way": -1 if self.reverse else 1}[kind]
 
 
 class State:
@@ -87,7 +64,7 @@ class State:
         self.setup, self.advance = (module.get_function(n) for n in ("setup", "advance"))
         self.launches = {}
         for k in loop.cycle.kernels:
-            values = [loop.value(key, self.static) for key in k.keys]
+            values = [self._value(key) for key in k.keys]
             self.launches[k] = Launch(k, module, loop.program.rows, values)
         self.gemms: dict[bool, dict[Var, Gemm]] = {}
         self.graphs: dict[tuple[int, bool, bool], Any] = {}
@@ -99,10 +76,8 @@ class State:
         stream = cupy.cuda.get_current_stream()
         if self.stream not in (None, stream.ptr):
             stream.wait_event(self.done)  # the static memory is in use until then
-        loop, p = self.loop, self.loop.program
-        arrays = dict(zip(p.body.inputs, operands))
-        stacks = self._stacks(arrays)
-        arrays |= stacks
+        loop = self.loop
+        arrays = loop.given(operands)
         addresses = [np.int64(arrays[v].data.ptr) for v in loop.places.external]
         self.setup((1,), (1,), (self.table_at, *addresses))
         for q in loop.places.products:
@@ -110,43 +85,21 @@ class State:
         for v, key in loop.places.begins.items():
             self.static[key][0] = arrays[v]
         tf32 = loop.settings.tf32
-        if loop.cycle.looped:
-            self.enqueue(1, True, tf32)
-        elif self.calls:
+        if self.calls:
             self._replay(tf32)
         else:
             self.enqueue(loop.T, True, tf32)
         self.calls += 1
-        results = self._results(arrays)
+        own = {v: self.static["own", v] for _, v in loop.program.carry if v not in loop.stacked}
+        results = loop.results(arrays, {v: both[loop.T & 1].copy() for v, both in own.items()})
         self.done.record(stream)
         self.stream = stream.ptr
         return results
 
-    def _stacks(self, arrays: dict[Var, Any]) -> dict[Var, Any]:
-        """Memory of the stacked outputs. A carry that is stacked before and after every step lies
-        in one buffer with room for a step more."""
-        loop, p = self.loop, self.loop.program
-        stacks = {}
-        self.shifted = {}
-        for before, after in p.shifted.items():
-            whole = cupy.empty((loop.T + 1, *after.type.shape), after.type.dtype.np)
-            whole[-1 if loop.reverse else 0] = arrays[before]
-            later, earlier = (whole[:-1], whole[1:]) if loop.reverse else (whole[1:], whole[:-1])
-            stacks[after], self.shifted[before] = later, earlier
-        for v in loop.places.stacked - set(stacks) - set(self.shifted):
-            stacks[v] = cupy.empty((loop.T, *v.type.shape), v.type.dtype.np)
-        return stacks
-
-    def _results(self, arrays: dict[Var, Any]) -> tuple[Any, ...]:
-        loop = self.loop
-        last = 0 if loop.reverse else loop.T - 1
-        finals = []
-        for _, after in loop.program.carry:
-            if after in loop.places.stacked:
-                finals.append(arrays[after][last].copy())
-            else:
-                finals.append(self.static["own", after][loop.T & 1].copy())
-        return (*finals, *[self.shifted.get(v, arrays[v]) for v in loop.program.ys])
+    def _value(self, key: tuple[Any, ...]) -> int:
+        if key[0] == "static":
+            return int(self.static[key[1], key[2]].data.ptr)
+        return self.loop.value(key)
 
     # --- launching -----------------------------------------------------------------------------
 

@@ -23,13 +23,15 @@ Argument = Callable[..., str]
 
 class Places:
     """`table[0]` is the step at which a captured graph begins; `table[1 + i]` is `external[i]`.
+    Where nothing is captured (`direct`), kernels take the addresses as arguments.
 
     `static`: shapes of static memory by key. ("own", v): the memory of a kept variable that is not
     an output; carries have two slots there. ("fed", v): what products read as operand v.
     """
 
-    def __init__(self, program: LoopProgram):
+    def __init__(self, program: LoopProgram, direct: bool = False):
         p = self.p = program
+        self.direct = direct
         self.products = [q for level in p.levels for q in level.products]
         self.stacked = set(p.ys)
         self.after = dict(p.carry)
@@ -73,16 +75,16 @@ class Places:
     def read(self, v: Var, argument: Argument) -> str:
         """Where `v` begins at this step."""
         if v in self.after:
-            return f"s == 0 ? {self._external(v)} : {self._before(v, argument)}"
+            return f"s == 0 ? {self._external(v, argument)} : {self._before(v, argument)}"
         if v in self.p.kept:
             return self.own(v, argument)
         moves = f" + t * {argument('step', v)}" if v in self.p.xs else ""
-        return self._external(v) + moves
+        return self._external(v, argument) + moves
 
     def own(self, v: Var, argument: Argument) -> str:
         """Where a kept variable is written at this step."""
         if v in self.stacked:
-            return f"{self._external(v)} + t * {argument('step', v)}"
+            return f"{self._external(v, argument)} + t * {argument('step', v)}"
         slot = f" + ((s + 1) & 1) * {argument('step', v)}" if self.p.kept[v] == "carry" else ""
         return f"({stored(v.type.dtype)} *){argument('static', 'own', v)}{slot}"
 
@@ -95,10 +97,12 @@ class Places:
         after = self.after[v]
         step = argument("step", after)
         if after in self.stacked:
-            return f"{self._external(after)} + (t - way) * {step}"
+            return f"{self._external(after, argument)} + (t - way) * {step}"
         return f"({stored(v.type.dtype)} *){argument('static', 'own', after)} + (s & 1) * {step}"
 
-    def _external(self, v: Var) -> str:
+    def _external(self, v: Var, argument: Argument) -> str:
+        if self.direct:
+            return f"({stored(v.type.dtype)} *){argument('external', v)}"
         return f"({stored(v.type.dtype)} *)table[{1 + self.external.index(v)}]"
 
     def cell(self, v: Var, lag: int) -> object:

@@ -34,7 +34,7 @@ class Kernel:
         self.keys: list[tuple[object, ...]] = []
         self.lines: list[str] = []
         self.whole_rows = False
-        #: the widest loop
+        #: columns of the widest loop
         self.width = 1
 
     def argument(self, *key: object) -> str:

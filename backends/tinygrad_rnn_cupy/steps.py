@@ -20,23 +20,18 @@ Work = tuple[Literal["kernel"], Kernel] | tuple[Literal["products"], list[Produc
 
 class Cycle:
     """`works`: what is launched for step s, in order. `rotated`: the first kernel also ends step
-    s - 1, so it is launched once more after the last step. `looped`: there are no products, and
-    one kernel goes through all steps."""
+    s - 1, so it is launched once more after the last step."""
 
     def __init__(self, program: LoopProgram):
         self.places = Places(program)
         self._copy_operands(program)
+        assert self.places.products, "without products, one kernel goes through all steps"
         at = [k for k, level in enumerate(program.levels) if level.products]
         ends = [0, *at, len(program.levels)]
         segments = [range(a, b) for a, b in itertools.pairwise(ends)]
         busy = [any(_has_work(program.levels[k]) for k in s) for s in segments]
-        self.rotated = bool(at) and busy[0] and busy[-1]
-        self.looped = not at
+        self.rotated = busy[0] and busy[-1]
         self.works: list[Work] = []
-        if self.looped:
-            parts = [Part(segments[0], 0)]
-            self.works.append(("kernel", kernel("rows_0", self.places, parts, looped=True)))
-            return
         for i, segment in enumerate(segments):
             if i:
                 self.works.append(("products", program.levels[segment.start].products))
@@ -83,8 +78,8 @@ def geometry(kernel: Kernel, rows: int) -> tuple[tuple[int, int], tuple[int, int
     """Grid, block and bytes of shared memory of a kernel over rows."""
     if kernel.whole_rows:
         across = min(512, 32 * -(-kernel.width // 128))
-        down = max(1, min(128 // across, rows))
-        return (-(-rows // down), 1), (across, down), 8 * 32 * down
-    across = min(128, 32 * -(-kernel.width // 32))
-    down = max(1, min(128 // across, rows))
-    return (-(-rows // down), -(-kernel.width // across)), (across, down), 0
+    else:
+        across = min(128, 1 << (kernel.width - 1).bit_length())
+    down = 1 << (min(128 // across, rows) - 1).bit_length() if across < 128 else 1
+    blocks = 1 if kernel.whole_rows else -(-kernel.width // across)
+    return (-(-rows // down), blocks), (across, down), 8 * 32 * down if kernel.whole_rows else 0

@@ -6,7 +6,7 @@ struct Sum {
     template <class T> static DEVICE_MEMBER T join(T a, T b) { return a + b; }
 };
 struct Max {
-    template <class T> static DEVICE_MEMBER T neutral() { return (T)(-INFINITY_F32); }
+    template <class T> static DEVICE_MEMBER T neutral() { return (T)f32_from_bits(0xff800000); }
     template <class T> static DEVICE_MEMBER T join(T a, T b) { return maximum(a, b); }
 };
 

@@ -16,4 +16,3 @@ struct b8 { u8 bits; };
 
 #define DEVICE static __device__ __forceinline__
 #define DEVICE_MEMBER __device__ __forceinline__
-#define INFINITY_F32 __builtin_inff()

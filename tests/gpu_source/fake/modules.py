@@ -27,6 +27,8 @@ QUIET = "-Wno-unused-function -Wno-unused-variable -Wno-unknown-pragmas".split()
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 FAILURES = {1: "threads wait for what never comes", 2: "a thread ended while others wait for it"}
 SIGNATURE = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\)')
+#: kernels launched so far
+launches = 0
 #: changes the order in which the emulator runs threads
 seed = 1
 
@@ -85,6 +87,8 @@ class Function:
         three = [(ctypes.c_uint * 3)(*x, *(1,) * (3 - len(x))) for x in (grid, block)]
 
         def run() -> None:
+            global launches
+            launches += 1
             failure = emulator().emulate(
                 self.call, numbers, *three, shared_mem, int(enable_cooperative_groups), seed
             )
