@@ -19,13 +19,14 @@ from tinygrad_rnn.lower import Unsupported
 from . import eager, loops
 from .memory import Memory, guarded, memory
 from .products import Products
+from .scatter import scatter_add
 from .settings import Settings
 
 _settings = Settings()
 _products = Products(_settings)
 _KERNELS: dict[str, Callable[..., Any]] = (
     kernels.table(cupy)
-    | eager.table(cupy, erf)
+    | eager.table(cupy, erf, scatter_add)
     | {"contract": functools.partial(kernels.contract, _products)}
 )
 
@@ -39,6 +40,9 @@ class CupyBackend(Backend):
         lacks={"index errors": "raising would mean waiting for the device; indices are clipped"}
     )
     settings = _settings
+    capabilities = Capabilities(
+        lacks={"index errors": "to look at indices is to wait for the device; they are clipped"}
+    )
 
     @classmethod
     def missing(cls) -> str | None:

@@ -12,11 +12,11 @@ from typing import Any
 Kernel = Callable[..., Any]
 
 
-def table(xp: Any, erf: Kernel) -> dict[str, Kernel]:
+def table(xp: Any, erf: Kernel, scatter_add: Kernel) -> dict[str, Kernel]:
     return {
         "erf": erf,
         "take": functools.partial(_take, xp),
-        "scatter_add": functools.partial(_scatter_add, xp),
+        "scatter_add": scatter_add,
         "random_bits": functools.partial(_philox, xp),
         "zmul": functools.partial(_zero_wins, xp, xp.multiply),
         "zdiv": functools.partial(_zero_wins, xp, xp.divide),
@@ -31,29 +31,6 @@ def _zero_wins(xp: Any, op: Kernel, a: Any, b: Any) -> Any:
 def _take(xp: Any, x: Any, indices: Any, axis: int) -> Any:
     """Indices out of range are clipped: raising would mean waiting for the device."""
     return xp.take(x, xp.clip(indices, 0, x.shape[axis] - 1), axis)
-
-
-def _scatter_add(xp: Any, updates: Any, indices: Any, axis: int, size: int) -> Any:
-    """Rows sorted by index, then differences of their running sum: the same bits at every run.
-
-    Atomic additions would come in another order each time.
-    """
-    rank = indices.ndim
-    before, after = updates.shape[:axis], updates.shape[axis + rank :]
-    rows = xp.moveaxis(updates.reshape(*before, indices.size, *after), axis, 0)
-    flat = indices.reshape(-1)
-    shape = (size, *before, *after)
-    if flat.size == 0:
-        return xp.moveaxis(xp.zeros(shape, updates.dtype), 0, axis)
-    # the product with the one-hot matrix adds duplicates up in a fixed order
-    hot = (flat[None, :] == xp.arange(size, dtype=flat.dtype)[:, None]).astype(_wide(xp, updates))
-    columns = rows.reshape(flat.size, -1).astype(_wide(xp, updates))
-    out = xp.matmul(hot, columns).reshape(shape).astype(updates.dtype)
-    return xp.moveaxis(out, 0, axis)
-
-
-def _wide(xp: Any, x: Any) -> Any:
-    return xp.float32 if x.dtype.itemsize == 2 else x.dtype
 
 
 def _philox(xp: Any, state: Any, shape: Any) -> Any:
