@@ -102,8 +102,10 @@ class CupyBackend(Backend):
             if node.op.name == Fused.name:
                 rows += [(n.op.name, "fused kernel") for n in node.attrs["body"].nodes]
                 continue
-            how = {"scan": loops.how, "contract": lambda node: "cuBLAS"}.get(node.op.name)
-            rows.append((node.op.name, how(node) if how else "CuPy kernel"))
+            how = "cuBLAS" if node.op.name == "contract" else "CuPy kernel"
+            if node.op.name == "scan":
+                how = loops.how(node, self.settings)
+            rows.append((node.op.name, how))
         return rows
 
     def synchronize(self) -> None:

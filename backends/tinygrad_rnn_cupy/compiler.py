@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import cupy
-from cupy.cuda import function, nvrtc
+from cupy.cuda import driver, function, nvrtc
 
 from tinygrad_rnn.extend import BackendError
 
@@ -26,6 +26,14 @@ def module(source: str) -> Any:
             loaded.load(binary(source, device.compute_capability))
             _modules[key] = loaded
         return _modules[key]
+
+
+def allow_shared_memory(function: Any, size: int) -> None:
+    """Let a kernel be launched with more shared memory than the 48 KiB that need no asking."""
+    if size > 48 << 10:
+        driver.funcSetAttribute(
+            function.ptr, driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, size
+        )
 
 
 def binary(source: str, capability: str) -> bytes:

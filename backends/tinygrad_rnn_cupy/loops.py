@@ -8,13 +8,64 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cupy
+
 from tinygrad_rnn.extend import Node
-from tinygrad_rnn.lower import Unsupported, lower
+from tinygrad_rnn.lower import LoopProgram, Unsupported, lower
 
 from .captured import CapturedLoop
+from .choice import Choice, Device, Problem, choose
+from .persistent import Body, Shape
+from .persistent_source import PersistentSource
+from .resident import PersistentLoop
 from .settings import Settings
 from .single import SingleKernel
 from .steps import Cycle
+
+
+def device() -> Device:
+    """Facts about the current device."""
+    found = cupy.cuda.Device().attributes
+    return Device(found["MultiProcessorCount"], found["MaxSharedMemoryPerBlockOptin"])
+
+
+class Road:
+    """One loop with products: both roads, and the choice between them."""
+
+    def __init__(self, node: Node, program: LoopProgram, settings: Settings):
+        self.node, self.program, self.cycle = node, program, Cycle(program)
+        self.body: Body | None = None
+        try:
+            self.body = Body(program)
+            product = self.body.product
+            sums = PersistentSource(self.body, Shape(1, 1, 1, 1, 1, "fma"), 0).sums
+        except Unsupported as reason:
+            self.choice = Choice(None, None, 0.0, str(reason))
+            return
+        self.problem = Problem(
+            program.rows, product.k, product.n, self.body.width, sums, len(self.cycle.kernels),
+            product.out.type.dtype, settings.tf32,
+        )  # fmt: skip
+        self.choice = choose(self.problem, device())
+
+    def run(self, settings: Settings) -> Callable[..., Any]:
+        if self.choice.shape is None or self.body is None:
+            return CapturedLoop(self.node, self.program, self.cycle, settings)
+        return PersistentLoop(self.node, self.program, self.body, self.problem, self.choice.shape)
+
+    def __str__(self) -> str:
+        shape, why = self.choice.shape, self.choice.why
+        if shape is not None:
+            return (
+                f"persistent kernel, {shape.groups} x {shape.blocks} blocks with {shape.rows} rows "
+                f"and {shape.columns} columns each, {shape.kind}: {why}"
+            )
+        products = sum(len(what) for _, what in self.cycle.works if isinstance(what, list))
+        kernels = len(self.cycle.kernels)
+        return (
+            f"CUDA graph, per step {products} cuBLAS products and {kernels} fused kernels; not "
+            f"persistent: {why}"
+        )
 
 
 def loop(node: Node, settings: Settings) -> Callable[..., Any]:
@@ -22,20 +73,34 @@ def loop(node: Node, settings: Settings) -> Callable[..., Any]:
     program = lower(node)
     if not program.padded:
         return SingleKernel(node, program)
-    return CapturedLoop(node, program, Cycle(program), settings)
+    return Chosen(node, program, settings)
 
 
-def how(node: Node) -> str:
+class Chosen:
+    """A loop on the road that is right now: TF32 may be switched between calls."""
+
+    def __init__(self, node: Node, program: LoopProgram, settings: Settings):
+        self.node, self.program, self.settings = node, program, settings
+        self.loops: dict[tuple[int, bool], Callable[..., Any]] = {}
+
+    def __call__(self, *buffers: Any) -> Any:
+        key = cupy.cuda.Device().id, self.settings.tf32
+        found = self.loops.get(key)
+        if found is None:
+            road = Road(self.node, self.program, self.settings)
+            found = self.loops[key] = road.run(self.settings)
+        return found(*buffers)
+
+
+def how(node: Node, settings: Settings) -> str:
     """How a scan runs, in words."""
     try:
         program = lower(node)
         if not program.padded:
             return "compiled: one kernel for all steps"
-        cycle = Cycle(program)
+        return str(Road(node, program, settings))
     except Unsupported as reason:
         return f"loop over CuPy kernels: {reason}"
-    products = sum(len(what) for _, what in cycle.works if isinstance(what, list))
-    return f"CUDA graph: per step {products} cuBLAS products and {len(cycle.kernels)} fused kernels"
 
 
 def worth(nodes: Sequence[Node]) -> bool:

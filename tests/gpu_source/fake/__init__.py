@@ -26,7 +26,7 @@ def make() -> dict[str, types.ModuleType]:
     for name, value in arrays.functions().items():
         setattr(cupy, name, value)
     cuda.runtime, cuda.memory, cuda.cublas = device.runtime, memory, cublas.module()
-    cuda.function, cuda.nvrtc = modules.function, modules.nvrtc
+    cuda.function, cuda.nvrtc, cuda.driver = modules.function, modules.nvrtc, modules.driver
     for name in ("Stream", "Event", "Device", "get_current_stream", "is_available"):
         setattr(cuda, name, getattr(device, name))
     cupy.cuda = cuda

@@ -79,8 +79,7 @@ class Function:
     ) -> None:
         assert all(type(a) is np.int64 for a in args), "every argument is an int64"
         assert np.prod(block) <= 1024 and min(grid) > 0 and grid[0] < 2**31
-        limit = state.attributes["MaxSharedMemoryPerBlockOptin"]
-        assert shared_mem <= (limit if enable_cooperative_groups else 48 << 10)
+        assert shared_mem <= _allowed.get(self.ptr, 48 << 10)
         if enable_cooperative_groups:
             assert np.prod(grid) <= state.attributes["MultiProcessorCount"]
         numbers = (ctypes.c_longlong * max(len(args), 1))(*[int(a) for a in args])
@@ -147,3 +146,15 @@ nvrtc = SimpleNamespace(
     destroyProgram=lambda program: None,
 )
 function = SimpleNamespace(Module=Module, Function=Function)
+
+
+def _set_attribute(function: int, attribute: int, value: int) -> None:
+    assert attribute == 8 and value <= state.attributes["MaxSharedMemoryPerBlockOptin"]
+    _allowed[function] = value
+
+
+#: bytes of shared memory that functions may be launched with, where that was asked for
+_allowed: dict[int, int] = {}
+driver = SimpleNamespace(
+    CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8, funcSetAttribute=_set_attribute
+)

@@ -1,0 +1,166 @@
+"""Which road a loop takes on the device, by an estimate of the time of one step.
+
+In: a loop and facts about the device. Out: a shape for the persistent kernel, or why there is none,
+and both estimates in microseconds. `explain` shows them.
+
+The rule: a persistent kernel if its weights fit into the shared memory of blocks that are all on
+the device at once, a thread has no more than 8 elements, and its estimate is the smaller one.
+
+    graph       LAUNCH for every kernel and product, and the larger of arithmetic and memory traffic
+    persistent  EXCHANGE if a group has several blocks, + what a block reads from L2, + arithmetic
+                or the reading of weights from shared memory, + ELEMENT for each of its elements
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tinygrad_rnn.extend import DType
+
+from .persistent import Shape
+
+#: Microseconds. The first two are what is published of captured graphs and of flags in memory on
+#: devices of 2022 to 2025; none has been measured with this code yet.
+LAUNCH, EXCHANGE, ELEMENT = 2.2, 1.0, 0.1
+#: Bytes per microsecond: L2 altogether, L2 to one multiprocessor, shared memory of one.
+L2, L2_ONE, SHARED = 5.0e6, 1.0e5, 2.2e5
+#: Multiply-adds per microsecond on one multiprocessor, of which FRACTION is reached.
+SPEED = {"f32": 2.2e5, "f64": 1.1e5, "tf32": 8.7e5, "f16": 1.7e6, "bf16": 1.7e6}
+FRACTION = 0.5
+WARPS = 8
+MOST_ELEMENTS = 8
+
+
+class Device(NamedTuple):
+    """Multiprocessors, and bytes of shared memory that a block can have."""
+
+    processors: int
+    shared: int
+
+
+class Problem(NamedTuple):
+    """A product of [rows, k] with weights of which a block has `sums` pieces of its columns of
+    `width`; `n`: all columns of the product; `kernels`: of a step, on the other road."""
+
+    rows: int
+    k: int
+    n: int
+    width: int
+    sums: int
+    kernels: int
+    dtype: DType
+    tf32: bool
+
+    @property
+    def kind(self) -> str:
+        """The arithmetic of products."""
+        names = {"float16": "f16", "bfloat16": "bf16"}
+        return names.get(self.dtype.name) or (
+            "tf32" if self.tf32 and self.dtype.name == "float32" else "fma"
+        )
+
+    @property
+    def speed(self) -> float:
+        """Multiply-adds that are reached per microsecond on one multiprocessor."""
+        own = "f64" if self.dtype.itemsize == 8 else "f32"
+        return FRACTION * SPEED[own if self.kind == "fma" else self.kind]
+
+
+class Choice(NamedTuple):
+    """`shape`: of the persistent kernel, None for the graph. Times in microseconds per step."""
+
+    shape: Shape | None
+    persistent: float | None
+    graph: float
+    why: str
+
+
+def choose(problem: Problem, device: Device) -> Choice:
+    """The faster road by the estimates above."""
+    graph = graph_time(problem, device)
+    best: tuple[float, Shape] | None = None
+    for shape in shapes(problem, device):
+        if shared_bytes(problem, shape) <= device.shared and shape.elements <= MOST_ELEMENTS:
+            time = persistent_time(problem, shape)
+            if best is None or time < best[0]:
+                best = time, shape
+    if best is None:
+        return Choice(None, None, graph, "weights or rows do not fit on the device at once")
+    why = f"estimated {best[0]:.1f} us per step, as a graph {graph:.1f}"
+    return Choice(best[1] if best[0] < graph else None, best[0], graph, why)
+
+
+def shapes(problem: Problem, device: Device) -> list[Shape]:
+    """Ways to share out columns and rows among blocks that run at once."""
+    found = []
+    columns = sorted({-(-problem.width // c) for c in range(1, device.processors + 1)})
+    for u in columns:
+        blocks = -(-problem.width // u)
+        most = min(device.processors // blocks, problem.rows)
+        for groups in {1, 2, 4, 8, 16, 32, 64, 128, most}:
+            if 1 <= groups <= most:
+                rows = -(-problem.rows // groups)
+                needed = -(-problem.rows // rows)
+                found.append(Shape(needed, blocks, rows, u, WARPS, problem.kind))
+    return found
+
+
+def graph_time(problem: Problem, device: Device) -> float:
+    """A step as products and kernels launched one after another."""
+    work = problem.rows * problem.k * problem.n / (problem.speed * device.processors)
+    size = problem.dtype.itemsize
+    traffic = size * (problem.k * problem.n + 8 * problem.rows * problem.n) / L2
+    return LAUNCH * (1 + problem.kernels) + max(work, traffic)
+
+
+def persistent_time(problem: Problem, shape: Shape) -> float:
+    """A step of the persistent kernel."""
+    size = problem.dtype.itemsize
+    read = shape.rows * problem.k * size
+    reading = max(read / L2_ONE, read * shape.blocks * shape.groups / L2)
+    wide, tall = padded(problem, shape)
+    arithmetic = wide * tall * problem.k / problem.speed
+    tiles = -(-shape.rows // (64 if shape.kind != "fma" else 16))
+    weights = tiles * wide * problem.k * size / SHARED
+    exchange = EXCHANGE if shape.blocks > 1 else 0.1
+    return exchange + reading + max(arithmetic, weights) + ELEMENT * (2 + shape.elements)
+
+
+def padded(problem: Problem, shape: Shape) -> tuple[int, int]:
+    """Columns and rows of a block's product, with those that are computed for nothing."""
+    n = problem.sums * shape.columns
+    if shape.kind == "fma":
+        return -(-n // 8) * 8, -(-shape.rows // 4) * 4
+    return -(-n // 16) * 16, -(-shape.rows // 8) * 8
+
+
+def shared_bytes(problem: Problem, shape: Shape) -> int:
+    """Shared memory of a block: the same sums as in product_fma.cuh and product_mma.cuh."""
+    n, k = problem.sums * shape.columns, problem.k
+    if shape.kind == "fma":
+        size = 8 if problem.dtype.itemsize == 8 else 4
+        vector, wide = 16 // size, -(-n // 8) * 8
+        tile = 4 * (-(-shape.rows // 4) if shape.rows < 16 else 4)
+        weights = wide * (-(-k // 32) * 32 + vector)
+        stage = shape.warps * tile * (32 + vector)
+        pitch = wide + 1
+    else:
+        each = 4 if shape.kind == "tf32" else 8
+        wide = -(-n // 16) * 16
+        tile = 8 * (-(-shape.rows // 8) if shape.rows < 64 else 8)
+        size, weights = 4, wide // 16 * -(-k // (4 * each)) * 2 * 32 * 16 // 4
+        stage, pitch = 0, wide + 1
+    tiles = -(-shape.rows // tile)
+    return size * (weights + stage + (shape.warps + (tiles if tiles > 1 else 0)) * tile * pitch)
+
+
+def exchange_elements(problem: Problem, shape: Shape) -> tuple[int, int]:
+    """Rows, with padding, of a group's slot, and elements of each: as in the device code."""
+    if shape.kind == "fma":
+        tile = 4 * (-(-shape.rows // 4) if shape.rows < 16 else 4)
+        pitch = -(-problem.k // 32) * 32
+    else:
+        span = 16 if shape.kind == "tf32" else 32
+        tile = 8 * (-(-shape.rows // 8) if shape.rows < 64 else 8)
+        pitch = -(-problem.k // span) * span
+    return -(-shape.rows // tile) * tile, pitch
