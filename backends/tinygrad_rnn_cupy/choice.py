@@ -80,7 +80,7 @@ def choose(problem: Problem, device: Device) -> Choice:
     graph = graph_time(problem, device)
     best: tuple[float, Shape] | None = None
     for shape in shapes(problem, device):
-        if shared_bytes(problem, shape) <= device.shared and shape.elements <= MOST_ELEMENTS:
+        if Room.of(problem, shape).bytes <= device.shared and shape.elements <= MOST_ELEMENTS:
             time = persistent_time(problem, shape)
             if best is None or time < best[0]:
                 best = time, shape
@@ -101,7 +101,8 @@ def shapes(problem: Problem, device: Device) -> list[Shape]:
             if 1 <= groups <= most:
                 rows = -(-problem.rows // groups)
                 needed = -(-problem.rows // rows)
-                found.append(Shape(needed, blocks, rows, u, WARPS, problem.kind))
+                for sixteen in (True,) if problem.kind == "fma" else (True, False):
+                    found.append(Shape(needed, blocks, rows, u, WARPS, problem.kind, sixteen))
     return found
 
 
@@ -118,49 +119,42 @@ def persistent_time(problem: Problem, shape: Shape) -> float:
     size = problem.dtype.itemsize
     read = shape.rows * problem.k * size
     reading = max(read / L2_ONE, read * shape.blocks * shape.groups / L2)
-    wide, tall = padded(problem, shape)
-    arithmetic = wide * tall * problem.k / problem.speed
-    tiles = -(-shape.rows // (64 if shape.kind != "fma" else 16))
-    weights = tiles * wide * problem.k * size / SHARED
+    room = Room.of(problem, shape)
+    arithmetic = room.lines * room.rows * problem.k / problem.speed
+    weights = room.tiles * room.lines * problem.k * size / SHARED
     exchange = EXCHANGE if shape.blocks > 1 else 0.1
     return exchange + reading + max(arithmetic, weights) + ELEMENT * (2 + shape.elements)
 
 
-def padded(problem: Problem, shape: Shape) -> tuple[int, int]:
-    """Columns and rows of a block's product, with those that are computed for nothing."""
-    n = problem.sums * shape.columns
-    if shape.kind == "fma":
-        return -(-n // 8) * 8, -(-shape.rows // 4) * 4
-    return -(-n // 16) * 16, -(-shape.rows // 8) * 8
+class Room(NamedTuple):
+    """What the device code makes of a shape, from the same sums as in product_*.cuh: columns
+    (`lines`) and rows with padding, elements of a row that travels (`pitch`), bytes of shared
+    memory."""
+
+    lines: int
+    rows: int
+    tiles: int
+    pitch: int
+    bytes: int
+
+    @staticmethod
+    def of(problem: Problem, shape: Shape) -> Room:
+        n, k, warps = problem.sums * shape.columns, problem.k, shape.warps
+        if shape.kind == "fma":
+            size = 8 if problem.dtype.itemsize == 8 else 4
+            lines, pitch, vector = _up(n, 8), _up(k, 32), 16 // size
+            tile = _up(min(shape.rows, 16), 4)
+            fixed = lines * (pitch + vector) + warps * tile * (32 + vector)
+        else:
+            size, span = 4, 16 if shape.kind == "tf32" else 32
+            lines, pitch = _up(n, 16 if shape.weights_16 else 8), _up(k, span)
+            tile = _up(min(shape.rows, 64), 8 if shape.weights_16 else 16)
+            fixed = lines // 8 * (pitch // span) * 32 * 16 // size
+        tiles = -(-shape.rows // tile)
+        sums = (warps + (tiles if tiles > 1 else 0)) * tile * (lines + 1)
+        return Room(lines, tiles * tile, tiles, pitch, size * (fixed + sums))
 
 
-def shared_bytes(problem: Problem, shape: Shape) -> int:
-    """Shared memory of a block: the same sums as in product_fma.cuh and product_mma.cuh."""
-    n, k = problem.sums * shape.columns, problem.k
-    if shape.kind == "fma":
-        size = 8 if problem.dtype.itemsize == 8 else 4
-        vector, wide = 16 // size, -(-n // 8) * 8
-        tile = 4 * (-(-shape.rows // 4) if shape.rows < 16 else 4)
-        weights = wide * (-(-k // 32) * 32 + vector)
-        stage = shape.warps * tile * (32 + vector)
-        pitch = wide + 1
-    else:
-        each = 4 if shape.kind == "tf32" else 8
-        wide = -(-n // 16) * 16
-        tile = 8 * (-(-shape.rows // 8) if shape.rows < 64 else 8)
-        size, weights = 4, wide // 16 * -(-k // (4 * each)) * 2 * 32 * 16 // 4
-        stage, pitch = 0, wide + 1
-    tiles = -(-shape.rows // tile)
-    return size * (weights + stage + (shape.warps + (tiles if tiles > 1 else 0)) * tile * pitch)
-
-
-def exchange_elements(problem: Problem, shape: Shape) -> tuple[int, int]:
-    """Rows, with padding, of a group's slot, and elements of each: as in the device code."""
-    if shape.kind == "fma":
-        tile = 4 * (-(-shape.rows // 4) if shape.rows < 16 else 4)
-        pitch = -(-problem.k // 32) * 32
-    else:
-        span = 16 if shape.kind == "tf32" else 32
-        tile = 8 * (-(-shape.rows // 8) if shape.rows < 64 else 8)
-        pitch = -(-problem.k // span) * span
-    return -(-shape.rows // tile) * tile, pitch
+def _up(n: int, step: int) -> int:
+    """n, or the next multiple of `step` above it."""
+    return -(-n // step) * step

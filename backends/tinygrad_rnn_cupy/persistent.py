@@ -19,7 +19,8 @@ from .values import Scope, Values
 class Shape(NamedTuple):
     """How the work is shared out: `groups` of `blocks` each; a group has `rows` rows, a block
     `columns` columns of every matrix. `kind`: the arithmetic of products ("fma", "f16", "bf16",
-    "tf32")."""
+    "tf32"). `weights_16`: on tensor cores, weights are the operand of 16 lines, not the one of 8.
+    """
 
     groups: int
     blocks: int
@@ -27,6 +28,7 @@ class Shape(NamedTuple):
     columns: int
     warps: int
     kind: str
+    weights_16: bool = True
 
     @property
     def threads(self) -> int:

@@ -42,7 +42,7 @@ class PersistentSource:
         bounds = f"__launch_bounds__({shape.threads}, 1)"
         head = f'extern "C" __global__ void {bounds} persistent({args}) {{'
         text = "\n".join([head, *["    " + line for line in lines], "}"])
-        self.source = module_source(["exchange", product], [text])
+        self.source = module_source(["exchange", "partial_sums", product], [text])
 
     def argument(self, *key: object) -> str:
         if key not in self.keys:
@@ -143,7 +143,7 @@ class PersistentSource:
     # --- the kernel ----------------------------------------------------------------------------
 
     def _kernel(self) -> list[str]:
-        reads, shape = self.reads, self.shape
+        reads = self.reads
         registers = [
             f"{working(v.type.dtype)} {prefix}{name}[E];"
             for table, prefixes in ((reads.fixed, [""]), (reads.steps, ["", "n"]),
@@ -185,7 +185,9 @@ class PersistentSource:
         shape, q = self.shape, self.body.product
         kind = "f64" if q.out.type.dtype.itemsize == 8 else "f32"
         name = "FmaProduct" if shape.kind == "fma" else "MmaProduct"
-        what = kind if shape.kind == "fma" else KINDS[shape.kind]
+        what = kind
+        if shape.kind != "fma":
+            what = f"{KINDS[shape.kind]}, {'true' if shape.weights_16 else 'false'}"
         rows = self.argument("rows")
         return [
             f"constexpr int C = {shape.blocks}, R = {shape.rows}, U = {shape.columns}, "
@@ -199,7 +201,9 @@ class PersistentSource:
             f"const Exchange exchange = {{(u32 *){self.argument('flags')} + group * C, C, me}};",
             f"P::Moved *const moving = (P::Moved *){self.argument('exchange')} + "
             "(i64)group * 2 * P::PADDED_ROWS * P::PITCH;",
-            "const auto slot = [&](i64 s) { return moving + (s & 1) * P::PADDED_ROWS * P::PITCH; };",
+            "const auto slot = [&](i64 s) {",
+            "    return moving + (s & 1) * P::PADDED_ROWS * P::PITCH;",
+            "};",
         ]
 
     def _weights(self) -> list[str]:

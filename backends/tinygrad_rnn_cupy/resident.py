@@ -16,7 +16,7 @@ from tinygrad_rnn.lower import LoopProgram
 
 from . import compiler
 from .arrays import LoopArrays
-from .choice import Problem, exchange_elements, shared_bytes
+from .choice import Problem, Room
 from .persistent import Body, Shape
 from .persistent_source import PersistentSource
 
@@ -29,11 +29,11 @@ class PersistentLoop(LoopArrays):
     ):
         super().__init__(node, program)
         self.shape = shape
-        self.shared = shared_bytes(problem, shape)
+        room = Room.of(problem, shape)
+        self.shared = room.bytes
         self.printed = PersistentSource(body, shape, self.shared)
         itemsize = 2 if shape.kind in ("f16", "bf16") else 8 if problem.dtype.itemsize == 8 else 4
-        rows, pitch = exchange_elements(problem, shape)
-        self.exchange_bytes = shape.groups * 2 * rows * pitch * itemsize
+        self.exchange_bytes = shape.groups * 2 * room.rows * room.pitch * itemsize
         self.finals = [v for _, v in program.carry if v not in self.stacked]
         self.functions: dict[int, Any] = {}
         self.lock = threading.Lock()

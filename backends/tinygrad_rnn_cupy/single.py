@@ -1,4 +1,4 @@
-"""Loops without products, and groups of elementwise work outside of loops: one launch of one kernel.
+"""Loops without products, and groups of elementwise work outside of loops, as one kernel each.
 
 In: a scan or a fused node. Out: a function on CuPy arrays. Rows do not depend on each other, so a
 kernel goes through all steps by itself.

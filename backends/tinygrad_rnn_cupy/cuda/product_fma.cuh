@@ -13,20 +13,16 @@ template <class T, int ROWS, int COLUMNS, int DEPTH, int WARPS> struct FmaProduc
     static constexpr int PADDED_ROWS = TILES * TILE;
     // one vector more than a multiple of the banks: lanes next to each other find different banks
     static constexpr int WEIGHT_PITCH = PITCH + VECTOR, STAGE_PITCH = CHUNK + VECTOR;
-    static constexpr int SUM_PITCH = WIDE * ACROSS + 1;
     static constexpr int WEIGHTS = WIDE * ACROSS * WEIGHT_PITCH, STAGE = TILE * STAGE_PITCH;
-    static constexpr int BYTES =
-        (WEIGHTS + WARPS * STAGE + (WARPS + (TILES > 1 ? TILES : 0)) * TILE * SUM_PITCH) *
-        (int)sizeof(T);
+    using Sums = PartialSums<T, TILE, TILES, WIDE * ACROSS, WARPS>;
+    static constexpr int BYTES = (WEIGHTS + WARPS * STAGE + Sums::ELEMENTS) * (int)sizeof(T);
 
-    T *weights, *stage, *parts, *sums;
+    T *weights, *stage;
+    Sums sums;
 
-    DEVICE_MEMBER explicit FmaProduct(unsigned char *shared) {
-        weights = (T *)shared;
-        stage = weights + WEIGHTS + threadIdx.x / 32 * STAGE;
-        parts = weights + WEIGHTS + WARPS * STAGE;
-        sums = parts + WARPS * TILE * SUM_PITCH;
-    }
+    DEVICE_MEMBER explicit FmaProduct(unsigned char *shared)
+        : weights((T *)shared), stage(weights + WEIGHTS + threadIdx.x / 32 * STAGE),
+          sums(weights + WEIGHTS + WARPS * STAGE) {}
 
     DEVICE_MEMBER static T moved(T x) { return x; }
 
@@ -42,27 +38,14 @@ template <class T, int ROWS, int COLUMNS, int DEPTH, int WARPS> struct FmaProduc
     DEVICE_MEMBER void run(const T *moving) {
         for (int tile = 0; tile < TILES; ++tile) {
             part(moving + (i64)tile * TILE * PITCH);
-            sync_block();
-            if (TILES > 1) {
-                for (int i = threadIdx.x; i < TILE * SUM_PITCH; i += WARPS * 32)
-                    sums[tile * TILE * SUM_PITCH + i] = joined(i);
-                sync_block();
-            }
+            sums.finish(tile);
         }
     }
 
     // Row r, column n of the product.
-    DEVICE_MEMBER T result(int r, int n) const {
-        return TILES > 1 ? sums[r * SUM_PITCH + n] : joined(r * SUM_PITCH + n);
-    }
+    DEVICE_MEMBER T result(int r, int n) const { return sums(r, n); }
 
   private:
-    DEVICE_MEMBER T joined(int at) const {
-        T x = parts[at];
-        for (int w = 1; w < WARPS; ++w) x += parts[w * TILE * SUM_PITCH + at];
-        return x;
-    }
-
     // This warp's share of the depth for one tile of rows.
     DEVICE_MEMBER void part(const T *moving) {
         const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -92,12 +75,10 @@ template <class T, int ROWS, int COLUMNS, int DEPTH, int WARPS> struct FmaProduc
                 }
             }
         }
-        T *const mine = parts + warp * TILE * SUM_PITCH;
 #pragma unroll
         for (int p = 0; p < WIDE; ++p)
 #pragma unroll
-            for (int q = 0; q < TALL; ++q)
-                mine[(row + DOWN * q) * SUM_PITCH + column + ACROSS * p] = sum[p][q];
+            for (int q = 0; q < TALL; ++q) sums.own(row + DOWN * q, column + ACROSS * p) = sum[p][q];
     }
 
     DEVICE_MEMBER static void fetch(T (&to)[TILE], const T *from) {

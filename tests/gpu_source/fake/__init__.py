@@ -67,4 +67,13 @@ def submodule(backend: Any, name: str) -> types.ModuleType:
     return _copies[type(backend)][f"tinygrad_rnn_cupy.{name}"]
 
 
+def compiled(source: str) -> modules.Module:
+    """A module, compiled for the host and (where NVRTC is installed) for a GPU."""
+    program = modules.nvrtc.createProgram(source, "test.cu", [], [])
+    modules.nvrtc.compileProgram(program, ["-arch=sm_90", "-std=c++17"])
+    module = modules.Module()
+    module.load(modules.nvrtc.getCUBIN(program))
+    return module
+
+
 allowed_to_wait = device.allowed_to_wait
