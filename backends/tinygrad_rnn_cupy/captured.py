@@ -85,7 +85,7 @@ class State:
         for v, key in loop.places.begins.items():
             self.static[key][0] = arrays[v]
         tf32 = loop.settings.tf32
-        if self.calls:
+        if self.calls and loop.settings.loops != "launches":
             self._replay(tf32)
         else:
             self.enqueue(loop.T, True, tf32)

@@ -16,8 +16,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinygrad_rnn.extend import DType
+from tinygrad_rnn.lower import LoopProgram
 
-from .persistent import Shape
+from .persistent import Body, Shape
+from .persistent_source import PersistentSource
+from .steps import Cycle
 
 #: Microseconds. The first two are what is published of captured graphs and of flags in memory on
 #: devices of 2022 to 2025; none has been measured with this code yet.
@@ -66,6 +69,16 @@ class Problem(NamedTuple):
         return FRACTION * SPEED[own if self.kind == "fma" else self.kind]
 
 
+def problem_of(program: LoopProgram, body: Body, tf32: bool) -> Problem:
+    """The product of a loop as a problem."""
+    product = body.product
+    sums = PersistentSource(body, Shape(1, 1, 1, 1, 1, "fma"), 0).sums
+    return Problem(
+        program.rows, product.k, product.n, body.width, sums, len(Cycle(program).kernels),
+        product.out.type.dtype, tf32,
+    )  # fmt: skip
+
+
 class Choice(NamedTuple):
     """`shape`: of the persistent kernel, None for the graph. Times in microseconds per step."""
 
@@ -75,8 +88,8 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(problem: Problem, device: Device) -> Choice:
-    """The faster road by the estimates above."""
+def choose(problem: Problem, device: Device, road: str = "auto") -> Choice:
+    """The faster road by the estimates above, or the one that is asked for."""
     graph = graph_time(problem, device)
     best: tuple[float, Shape] | None = None
     for shape in shapes(problem, device):
@@ -87,7 +100,10 @@ def choose(problem: Problem, device: Device) -> Choice:
     if best is None:
         return Choice(None, None, graph, "weights or rows do not fit on the device at once")
     why = f"estimated {best[0]:.1f} us per step, as a graph {graph:.1f}"
-    return Choice(best[1] if best[0] < graph else None, best[0], graph, why)
+    if road != "auto":
+        why = f"asked for; {why}"
+    take = best[0] < graph if road == "auto" else road == "persistent"
+    return Choice(best[1] if take else None, best[0], graph, why)
 
 
 def shapes(problem: Problem, device: Device) -> list[Shape]:

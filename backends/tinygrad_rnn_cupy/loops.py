@@ -14,9 +14,8 @@ from tinygrad_rnn.extend import Node
 from tinygrad_rnn.lower import LoopProgram, Unsupported, lower
 
 from .captured import CapturedLoop
-from .choice import Choice, Device, Problem, choose
-from .persistent import Body, Shape
-from .persistent_source import PersistentSource
+from .choice import Choice, Device, choose, problem_of
+from .persistent import Body
 from .resident import PersistentLoop
 from .settings import Settings
 from .single import SingleKernel
@@ -34,19 +33,15 @@ class Road:
 
     def __init__(self, node: Node, program: LoopProgram, settings: Settings):
         self.node, self.program, self.cycle = node, program, Cycle(program)
+        self.launches = settings.loops == "launches"
         self.body: Body | None = None
         try:
             self.body = Body(program)
-            product = self.body.product
-            sums = PersistentSource(self.body, Shape(1, 1, 1, 1, 1, "fma"), 0).sums
+            self.problem = problem_of(program, self.body, settings.tf32)
         except Unsupported as reason:
             self.choice = Choice(None, None, 0.0, str(reason))
             return
-        self.problem = Problem(
-            program.rows, product.k, product.n, self.body.width, sums, len(self.cycle.kernels),
-            product.out.type.dtype, settings.tf32,
-        )  # fmt: skip
-        self.choice = choose(self.problem, device())
+        self.choice = choose(self.problem, device(), settings.loops)
 
     def run(self, settings: Settings) -> Callable[..., Any]:
         if self.choice.shape is None or self.body is None:
@@ -62,8 +57,9 @@ class Road:
             )
         products = sum(len(what) for _, what in self.cycle.works if isinstance(what, list))
         kernels = len(self.cycle.kernels)
+        launches = "launches" if self.launches else "CUDA graph"
         return (
-            f"CUDA graph, per step {products} cuBLAS products and {kernels} fused kernels; not "
+            f"{launches}, per step {products} cuBLAS products and {kernels} fused kernels; not "
             f"persistent: {why}"
         )
 
@@ -81,10 +77,10 @@ class Chosen:
 
     def __init__(self, node: Node, program: LoopProgram, settings: Settings):
         self.node, self.program, self.settings = node, program, settings
-        self.loops: dict[tuple[int, bool], Callable[..., Any]] = {}
+        self.loops: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def __call__(self, *buffers: Any) -> Any:
-        key = cupy.cuda.Device().id, self.settings.tf32
+        key = cupy.cuda.Device().id, *self.settings.key
         found = self.loops.get(key)
         if found is None:
             road = Road(self.node, self.program, self.settings)

@@ -20,8 +20,10 @@ if fake.modules.COMPILER is None:
 
 @pytest.fixture(scope="session")
 def backend() -> Any:
-    """The CuPy backend on the fake device."""
-    return fake.backend_class()()
+    """The CuPy backend on the fake device; loops are graphs unless a test wants something else."""
+    backend = fake.backend_class()()
+    backend.settings.loops = "graph"
+    return backend
 
 
 @pytest.fixture

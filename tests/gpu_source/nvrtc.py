@@ -36,8 +36,9 @@ def supported() -> list[int]:
 
 
 @functools.cache
-def cubin(source: str, flags: tuple[str, ...]) -> bytes:
-    """The machine code of `source`; AssertionError with the compiler's log if there is none."""
+def cubin(source: str, flags: tuple[str, ...]) -> tuple[bytes, str]:
+    """The machine code of `source` and what the compiler says of it; AssertionError if there is
+    none."""
     program = ctypes.c_void_p()
     nvrtc = library()
     _check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"loop.cu", 0, 0, 0))
@@ -52,7 +53,7 @@ def cubin(source: str, flags: tuple[str, ...]) -> bytes:
         _check(nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size)))
         code = ctypes.create_string_buffer(size.value)
         _check(nvrtc.nvrtcGetCUBIN(program, code))
-        return code.raw
+        return code.raw, log.value.decode()
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
 

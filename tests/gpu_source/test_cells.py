@@ -32,7 +32,10 @@ CELLS = {
 @pytest.mark.parametrize("name", CELLS)
 def test_cell(backend, name, rng):
     i, h = (6, 17) if name != "residual" else (17, 17)
-    agree(backend, lambda: nn.Recurrent(CELLS[name](i, h)), rng.normal(size=(5, 9, i)))
+    dtypes = ("f8", "f4") if name in ("lstm", "ln gru", "jordan") else ("f8",)
+    agree(
+        backend, lambda: nn.Recurrent(CELLS[name](i, h)), rng.normal(size=(5, 9, i)), dtypes=dtypes
+    )
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -78,7 +81,10 @@ def test_sizes(backend, name, rng):
 def test_ragged_bidirectional_stacks(backend, make, rng):
     x = rng.normal(size=(6, 5, 4))
     lengths = np.array([6, 0, 3, 1, 5])
-    agree(backend, lambda: make(4, 7, num_layers=2, bidirectional=True, rng=3), x, lengths=lengths)
+    agree(
+        backend, lambda: make(4, 7, num_layers=2, bidirectional=True, rng=3), x, lengths=lengths,
+        dtypes=("f8",),
+    )  # fmt: skip
 
 
 def test_padding_never_matters(backend, rng):
@@ -114,4 +120,4 @@ def test_backwards_in_time(backend, rng, small_graphs):
 
     for T in (5, 4):
         for _ in range(2):
-            agree(backend, make, rng.normal(size=(T, 5, 3)), state, second=T == 4)
+            agree(backend, make, rng.normal(size=(T, 5, 3)), state, dtypes=("f8",))

@@ -80,9 +80,9 @@ def test_training_is_groups_and_graphs(backend):
     moving = {"reshape", "transpose", "slice", "concat", "full", "broadcast_to", "sum", "cast"}
     assert len([n for n in alone if n not in moving]) <= 12, alone
     assert sum(how == "fused kernel" for _, how in rows) > 60
-    assert [how for name, how in rows if name == "scan"] == [
-        "CUDA graph: per step 1 cuBLAS products and 1 fused kernels"
-    ] * 2
+    loops = [how for name, how in rows if name == "scan"]
+    assert len(loops) == 2
+    assert all("per step 1 cuBLAS products and 1 fused kernels" in how for how in loops)
 
 
 def run(backend: Any, function: Any, *arrays: Any) -> list[np.ndarray]:

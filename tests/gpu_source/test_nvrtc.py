@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tinygrad_rnn_cupy.choice import Device, Room, choose, problem_of
+from tinygrad_rnn_cupy.persistent import Body
+from tinygrad_rnn_cupy.persistent_source import PersistentSource
 from tinygrad_rnn_cupy.source import device_code, options
 from tinygrad_rnn_cupy.steps import Cycle
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.explanation import scans
-from tinygrad_rnn.lower import lower
+from tinygrad_rnn.lower import LoopProgram, lower
 from tinygrad_rnn.passes.shift import share_stacks
 
 from . import nvrtc
@@ -26,22 +29,26 @@ needs_nvrtc = pytest.mark.skipif(
 )
 
 LAYERS: dict[str, Any] = {
-    "RNN": lambda: nn.RNN(5, 7),
-    "LSTM": lambda: nn.LSTM(5, 7),
-    "GRU": lambda: nn.GRU(5, 7),
-    "layer-norm LSTM": lambda: nn.Recurrent(nn.LayerNormLSTMCell(5, 7)),
-    "bidirectional": lambda: nn.LSTM(5, 7, bidirectional=True),
+    "RNN": lambda h: nn.RNN(5, h),
+    "LSTM": lambda h: nn.LSTM(5, h),
+    "GRU": lambda h: nn.GRU(5, h),
+    "layer-norm LSTM": lambda h: nn.Recurrent(nn.LayerNormLSTMCell(5, h)),
+    "bidirectional": lambda h: nn.LSTM(5, h, bidirectional=True),
 }
 
 
 @functools.cache
-def sources(name: str, ragged: bool, second: bool, dtype: str) -> tuple[str, ...]:
-    """The modules of all loops of forward and backward (and backward through backward)."""
-    layer = LAYERS[name]().to(dtype)
-    x = tg.tensor(np.ones((4, 3, 5), dtype), requires_grad=True)
+def programs(
+    name: str, ragged: bool = False, second: bool = False, dtype: str = "float32", hidden: int = 7,
+    batch: int = 3,
+) -> tuple[LoopProgram, ...]:  # fmt: skip
+    """All loops of forward and backward (and of backward through backward), lowered."""
+    layer = LAYERS[name](hidden).to(dtype)
+    x = tg.tensor(np.ones((4, batch, 5), dtype), requires_grad=True)
+    lengths = np.arange(batch) % 5 if ragged else None
 
     def step(x: Any) -> Any:
-        y, _ = layer(x, lengths=np.array([4, 0, 2])) if ragged else layer(x)
+        y, _ = layer(x, lengths=lengths)
         leaves = [x, *layer.parameters()]
         (y * y).sum().backward(create_graph=second)
         grads = [p.grad for p in leaves]
@@ -52,36 +59,66 @@ def sources(name: str, ragged: bool, second: bool, dtype: str) -> tuple[str, ...
         return [p.grad for p in leaves]
 
     graph = share_stacks(tg.explain(step)(x).graph)
-    return tuple(Cycle(lower(node)).source for node in scans(graph))
+    return tuple(lower(node) for node in scans(graph))
+
+
+def sources(*args: Any, **kwargs: Any) -> set[str]:
+    """The modules of these loops as graphs of launches."""
+    return {Cycle(program).source for program in programs(*args, **kwargs)}
+
+
+def compiled(source: str, device: str, *more: str) -> str:
+    """What NVRTC says of a source for a device."""
+    flags, exact = options(device, nvrtc.supported())
+    assert exact
+    code, log = nvrtc.cubin(source, (*flags, *more))
+    assert code[:4] == b"\x7fELF"
+    return log
 
 
 @needs_nvrtc
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_compile(name: str, device: str) -> None:
-    found = {
-        *sources(name, False, False, "float32"),
-        *sources(name, True, False, "float32"),
-    }
+    found = sources(name) | sources(name, ragged=True)
     assert len(found) >= 3
-    flags, exact = options(device, nvrtc.supported())
-    assert exact
     for source in found:
-        assert nvrtc.cubin(source, tuple(flags))[:4] == b"\x7fELF"
+        compiled(source, device)
 
 
 @needs_nvrtc
 @pytest.mark.parametrize("device", DEVICES)
 def test_second_order_compiles(device: str) -> None:
-    found = sources("LSTM", False, True, "float64")
+    found = sources("LSTM", second=True, dtype="float64")
     assert len(found) >= 4
     for source in found:
-        nvrtc.cubin(source, tuple(options(device, nvrtc.supported())[0]))
+        compiled(source, device)
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", ["float64", "float32", "tf32", "float16"])
+def test_persistent_kernels_compile(kind: str, device: str) -> None:
+    """At sizes that people use; no register is spilled to memory."""
+    dtype = "float32" if kind == "tf32" else kind
+    about = Device(132, 232448) if device != "80" else Device(108, 166912)
+    count = 0
+    for name, hidden, batch in (("LSTM", 1024, 16), ("GRU", 512, 64), ("RNN", 256, 1)):
+        for program in programs(name, dtype=dtype, hidden=hidden, batch=batch):
+            body = Body(program)
+            problem = problem_of(program, body, kind == "tf32")
+            shape = choose(problem, about, "persistent").shape
+            if shape is not None:
+                source = PersistentSource(body, shape, Room.of(problem, shape).bytes).source
+                log = compiled(source, device, "--ptxas-options=-v")
+                assert re.search(r"\b0 bytes spill stores", log), log
+                count += 1
+    assert count >= 4
 
 
 def test_source_is_ours_alone() -> None:
     """Nothing is included, floats are exact, and every name is of our making."""
-    for source in sources("layer-norm LSTM", True, False, "float32"):
+    for source in sources("layer-norm LSTM", ragged=True):
         assert "#include" not in source
         generated = source[source.index('extern "C"') :]
         assert not re.search(r"\d\.\d|\de[-+]?\d", generated), "a float in decimal"

@@ -152,11 +152,21 @@ static Failure run(std::vector<Block *> &blocks) {
     Failure failure = NONE;
     size_t left = count;
     std::vector<Fiber *> ready;
+    Block *held = 0;  // a block that stands still while others can go on
+    unsigned rounds = 0;
     while (left && !failure) {
         // one round: all that can go on, in an order of its own
+        if (rounds == 0) {
+            held = draw(4) ? blocks[draw(blocks.size())] : 0;
+            rounds = 1 + draw(100);
+        }
+        --rounds;
         ready.clear();
-        for (Fiber *f : fibers)
-            if (f->state == READY || (f->state == PAUSED && f->seen != made)) ready.push_back(f);
+        for (int all = 0; all < 2 && ready.empty(); ++all)
+            for (Fiber *f : fibers)
+                if ((f->state == READY || (f->state == PAUSED && f->seen != made)) &&
+                    (all || f->block != held))
+                    ready.push_back(f);
         if (ready.empty()) failure = DEADLOCK;
         for (size_t i = ready.size(); i > 1; --i) {
             unsigned j = draw(i);
