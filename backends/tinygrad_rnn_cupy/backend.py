@@ -89,12 +89,24 @@ class CupyBackend(Backend):
     def compile(self, graph: Graph) -> Program:
         return guarded(super().compile(self.grouped(graph)))
 
-    @staticmethod
-    def grouped(graph: Graph) -> Graph:
+    def grouped(self, graph: Graph) -> Graph:
         """The graph with what is one kernel as single nodes."""
         from tinygrad_rnn.passes.shift import share_stacks
+        from tinygrad_rnn.rows import with_rows
 
-        return fuse(share_stacks(graph), loops.worth, halves=True)
+        graph = with_rows(graph)
+        nodes = [self._with_groups(n) if n.op.name == "scan" else n for n in graph.nodes]
+        graph = share_stacks(Graph(graph.inputs, nodes, graph.outputs))
+        return fuse(graph, loops.worth, halves=True)
+
+    def _with_groups(self, scan: Node) -> Node:
+        """A loop that runs over kernels has groups, and compiled loops, in its body."""
+        try:
+            loops.loop(scan, self.settings)
+        except Unsupported as reason:
+            attrs = {**scan.attrs, "body": self.grouped(scan.attrs["body"]), "refused": str(reason)}
+            return Node(scan.op, scan.inputs, attrs, scan.outputs)
+        return scan
 
     def report(self, graph: Graph) -> list[tuple[str, str]]:
         rows = []
@@ -104,7 +116,10 @@ class CupyBackend(Backend):
                 continue
             how = "cuBLAS" if node.op.name == "contract" else "CuPy kernel"
             if node.op.name == "scan":
-                how = loops.how(node, self.settings)
+                refused = node.attrs.get("refused")
+                how = f"loop over CuPy kernels: {refused}"
+                if refused is None:
+                    how = loops.how(node, self.settings)
             rows.append((node.op.name, how))
         return rows
 

@@ -81,7 +81,8 @@ class State:
         addresses = [np.int64(arrays[v].data.ptr) for v in loop.places.external]
         self.setup((1,), (1,), (self.table_at, *addresses))
         for q in loop.places.products:
-            self.static["weights", q.fixed][...] = arrays[q.fixed]
+            axes = [a for a in q.axes if a is not None]
+            self.static["weights", q.out][...] = arrays[q.fixed].transpose(axes)
         for v, key in loop.places.begins.items():
             self.static[key][0] = arrays[v]
         tf32 = loop.settings.tf32
@@ -119,10 +120,10 @@ class State:
         gemms = self.gemms.setdefault(tf32, {})
         if q.out not in gemms:
             rows, dtype = self.loop.program.rows, q.out.type.dtype
-            gemms[q.out] = Gemm(dtype, rows, q.n, q.k, q.turned, tf32)
+            gemms[q.out] = Gemm(dtype, rows, q.n, q.k, q.rowwise, tf32)
         places = self.loop.places
         out, moving = (self._at(*place, k) for place in (places.result(q), places.moving(q)))
-        gemms[q.out](out, moving, self._at(("weights", q.fixed), None, k))
+        gemms[q.out](out, moving, self._at(("weights", q.out), None, k))
 
     def _at(self, key: tuple[str, Any], parity: int | None, k: int) -> int:
         """The address of static memory, in the slot of step k + parity."""

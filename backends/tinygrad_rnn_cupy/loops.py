@@ -11,7 +11,7 @@ from typing import Any
 import cupy
 
 from tinygrad_rnn.extend import Node
-from tinygrad_rnn.lower import LoopProgram, Unsupported, lower
+from tinygrad_rnn.lower import Unsupported, lower
 
 from .captured import CapturedLoop
 from .choice import Choice, Device, choose, problem_of
@@ -31,8 +31,9 @@ def device() -> Device:
 class Road:
     """One loop with products: both roads, and the choice between them."""
 
-    def __init__(self, node: Node, program: LoopProgram, settings: Settings):
-        self.node, self.program, self.cycle = node, program, Cycle(program)
+    def __init__(self, node: Node, cycle: Cycle, settings: Settings):
+        self.node, self.program, self.cycle = node, cycle.program, cycle
+        program = cycle.program
         self.launches = settings.loops == "launches"
         self.body: Body | None = None
         try:
@@ -69,34 +70,31 @@ def loop(node: Node, settings: Settings) -> Callable[..., Any]:
     program = lower(node)
     if not program.padded:
         return SingleKernel(node, program)
-    return Chosen(node, program, settings)
+    return Chosen(node, Cycle(program), settings)
 
 
 class Chosen:
-    """A loop on the road that is right now: TF32 may be switched between calls."""
+    """A loop on the road that is right now: settings may change between calls."""
 
-    def __init__(self, node: Node, program: LoopProgram, settings: Settings):
-        self.node, self.program, self.settings = node, program, settings
+    def __init__(self, node: Node, cycle: Cycle, settings: Settings):
+        self.node, self.cycle, self.settings = node, cycle, settings
         self.loops: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def __call__(self, *buffers: Any) -> Any:
         key = cupy.cuda.Device().id, *self.settings.key
         found = self.loops.get(key)
         if found is None:
-            road = Road(self.node, self.program, self.settings)
+            road = Road(self.node, self.cycle, self.settings)
             found = self.loops[key] = road.run(self.settings)
         return found(*buffers)
 
 
 def how(node: Node, settings: Settings) -> str:
-    """How a scan runs, in words."""
-    try:
-        program = lower(node)
-        if not program.padded:
-            return "compiled: one kernel for all steps"
-        return str(Road(node, program, settings))
-    except Unsupported as reason:
-        return f"loop over CuPy kernels: {reason}"
+    """How the generated code of a scan runs, in words."""
+    program = lower(node)
+    if not program.padded:
+        return "compiled: one kernel for all steps"
+    return str(Road(node, Cycle(program), settings))
 
 
 def worth(nodes: Sequence[Node]) -> bool:

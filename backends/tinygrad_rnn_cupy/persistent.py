@@ -55,6 +55,8 @@ class Body:
         if len(products) != 1:
             raise Unsupported(f"{len(products)} products per step")
         self.product: Product = products[0]
+        if self.product.rowwise or self.product.n == 1:
+            raise Unsupported(f"a product with {self.product.fixed.type}")
         self.after = dict(p.carry)
         loops = [loop for level in p.levels for loop in level.loops.items()]
         items = [item for _, loop in loops for item in loop]

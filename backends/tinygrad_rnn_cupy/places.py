@@ -51,9 +51,7 @@ class Places:
         for v in dict.fromkeys(q.moving for q in self.products):
             self._feed(v, made)
         for q in self.products:
-            if q.rowwise:
-                raise Unsupported(f"a product with a matrix for every row, {q.fixed.type}")
-            self.static["weights", q.fixed] = q.fixed.type.shape
+            self.static["weights", q.out] = (*((p.rows,) if q.rowwise else ()), q.k, q.n)
 
     def _feed(self, v: Var, made: set[Var]) -> None:
         if v in self.after:

@@ -36,23 +36,25 @@ def kinds(name: str, tf32: bool) -> tuple[int, int, Any]:
 
 
 class Gemm:
-    """out[m, n] = left[m, k] @ right on addresses, right stored [k, n] or ("turned") [n, k]."""
+    """out[m, n] = left[m, k] @ right[k, n] on addresses; `rowwise`: every row of left has a matrix
+    right[m, k, n] of its own."""
 
-    def __init__(self, dtype: DType, m: int, n: int, k: int, turned: bool, tf32: bool):
+    def __init__(self, dtype: DType, m: int, n: int, k: int, rowwise: bool, tf32: bool):
         # to cuBLAS, which thinks in columns, this is out^T = right^T @ left^T
         data, how, sums = kinds(dtype.name, tf32)
-        flip = cublas.CUBLAS_OP_T if turned else cublas.CUBLAS_OP_N
-        self.handle_free = (flip, cublas.CUBLAS_OP_N, n, m, k, _ONE[sums].ctypes.data)
+        plain = cublas.CUBLAS_OP_N
+        self.head = (plain, plain, n, 1 if rowwise else m, k, _ONE[sums].ctypes.data)
         self.data, self.how, self.zero = data, how, _ZERO[sums].ctypes.data
-        self.lds = (max(k if turned else n, 1), max(k, 1), max(n, 1))
+        self.lds = max(n, 1), max(k, 1)
+        self.batch = (k * n, k, n, m) if rowwise else (0, 0, 0, 1)
 
     def __call__(self, out: int, left: int, right: int) -> None:
         """Enqueue the product on the current stream."""
-        ld_right, ld_left, ld_out = self.lds
-        cublas.gemmEx(
-            cupy.cuda.Device().cublas_handle, *self.handle_free,
-            right, self.data, ld_right, left, self.data, ld_left,
-            self.zero, out, self.data, ld_out, self.how, cublas.CUBLAS_GEMM_DEFAULT,
+        (ld_n, ld_k), (per_right, per_left, per_out, count) = self.lds, self.batch
+        cublas.gemmStridedBatchedEx(
+            cupy.cuda.Device().cublas_handle, *self.head,
+            right, self.data, ld_n, per_right, left, self.data, ld_k, per_left,
+            self.zero, out, self.data, ld_n, per_out, count, self.how, cublas.CUBLAS_GEMM_DEFAULT,
         )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ class Cycle:
     s - 1, so it is launched once more after the last step."""
 
     def __init__(self, program: LoopProgram):
-        self.places = Places(program)
+        self.program, self.places = program, Places(program)
         self._copy_operands(program)
         assert self.places.products, "without products, one kernel goes through all steps"
         at = [k for k, level in enumerate(program.levels) if level.products]

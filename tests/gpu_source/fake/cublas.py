@@ -62,19 +62,9 @@ def gemm_strided(
     enqueue(run)
 
 
-def gemm(
-    handle, ta, tb, m, n, k, alpha, a, a_kind, lda, b, b_kind, ldb, beta, c, c_kind, ldc, how,
-    algorithm,
-):  # fmt: skip
-    gemm_strided(
-        handle, ta, tb, m, n, k, alpha, a, a_kind, lda, 0, b, b_kind, ldb, 0, beta, c, c_kind, ldc,
-        0, 1, how, algorithm,
-    )  # fmt: skip
-
-
 def module() -> Any:
     return SimpleNamespace(
         CUBLAS_OP_N=0, CUBLAS_OP_T=1, CUBLAS_COMPUTE_32F=F32, CUBLAS_COMPUTE_32F_FAST_TF32=TF32,
-        CUBLAS_COMPUTE_64F=F64, CUBLAS_GEMM_DEFAULT=-1, gemmEx=gemm,
-        gemmStridedBatchedEx=gemm_strided, setStream=None,
+        CUBLAS_COMPUTE_64F=F64, CUBLAS_GEMM_DEFAULT=-1,
+        gemmStridedBatchedEx=gemm_strided,
     )  # fmt: skip

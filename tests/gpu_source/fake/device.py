@@ -25,7 +25,7 @@ class _State:
     may_wait = False
     captures = 0
     attributes: ClassVar[dict[str, int]] = {
-        "MultiProcessorCount": 8,
+        "MultiProcessorCount": 12,
         "MaxSharedMemoryPerBlockOptin": 232448,
         "CooperativeLaunch": 1,
     }

@@ -122,18 +122,19 @@ class NVRTCError(Exception):
     pass
 
 
-_sources: list[str] = []
+#: all that has been compiled
+sources: list[str] = []
 
 
 def _create(source: str, name: str, headers: Any, names: Any) -> int:
-    _sources.append(source)
-    return len(_sources) - 1
+    sources.append(source)
+    return len(sources) - 1
 
 
 def _compile(program: int, options: Any) -> None:
     """NVRTC itself, where it is installed, must find nothing wrong."""
     if real.library() is not None:
-        real.cubin(_sources[program], tuple(options))
+        real.cubin(sources[program], tuple(options))
 
 
 nvrtc = SimpleNamespace(
@@ -141,7 +142,7 @@ nvrtc = SimpleNamespace(
     getSupportedArchs=lambda: (80, 90, 100),
     createProgram=_create,
     compileProgram=_compile,
-    getCUBIN=lambda program: compile_for_host(_sources[program]),
+    getCUBIN=lambda program: compile_for_host(sources[program]),
     getProgramLog=lambda program: "",
     destroyProgram=lambda program: None,
 )
