@@ -61,7 +61,7 @@ def learn(run: Run) -> Found:
         names = [*"1234", *"1234", *"h" * HIDDEN]
         axis.set_xticks(range(len(w)), names, fontsize=8)
         axis.set_yticks(range(len(w)), names, fontsize=8)
-        axis.set_xlabel(f"weights; the four messages have {p[wanted].sum():.0%}", fontsize=8)
+        axis.set_xlabel(f"P(the four messages) = {p[wanted].sum():.2f}", fontsize=8)
         axis.grid(False)
 
     return Found(score, draw, divergence)

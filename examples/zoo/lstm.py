@@ -62,7 +62,13 @@ def learn(run: Run) -> Found:
     def draw(axis):
         for kind, color in enumerate(("#2166AC", "#B2182B")):
             axis.plot(c[:, up == kind, k][:, :12], color=color, linewidth=1)
-            axis.text(length + 1, c[-1, up == kind, k].mean(), "down up".split()[kind], color=color)
+            axis.text(
+                length + 1,
+                c[-1, up == kind, k].mean(),
+                "down up".split()[kind],
+                color=color,
+                fontsize=9,
+            )
         axis.set(xlabel="t", ylabel="C_t", xticks=[0, length], yticks=[])
 
     return Found(score, draw, last(losses))

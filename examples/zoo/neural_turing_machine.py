@@ -81,7 +81,7 @@ class TuringMachine(nn.Module):
 
 def learn(run: Run) -> Found:
     net, longest = TuringMachine(), 3 if run.quick else 6
-    steps = 60 if run.quick else 800
+    steps = 60 if run.quick else 2000
 
     def batch():
         return tasks(run.rng, int(run.rng.integers(1, longest + 1)), 16)
@@ -95,7 +95,7 @@ def learn(run: Run) -> Found:
     score = Score(name, right, at_least=0.99, baseline=("guessing", 0.5))
 
     def draw(axis):
-        axis.imshow(np.concatenate([there[:, 0].T, here[:, 0].T]), cmap="magma_r", aspect="auto")
+        axis.imshow(np.concatenate([there[:, 0].T, here[:, 0].T]), cmap="gray_r", aspect="auto")
         axis.axhline(CELLS - 0.5, color="black", linewidth=1)
         axis.set(xticks=[], xlabel="t", yticks=[CELLS // 2, CELLS * 3 // 2],
                  yticklabels=["write", "read"])  # fmt: skip
