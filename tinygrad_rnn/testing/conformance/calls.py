@@ -50,9 +50,18 @@ def uniform(rng: np.random.Generator, arg: Arg, dtype: DType, k: int) -> Host:
         return np.asarray(rng.random(arg.shape) < 0.5)
     if dtype.is_float:
         return np.asarray(rng.uniform(arg.low, arg.high, arg.shape), dtype.np)
+    if dtype.kind == "c":
+        parts = rng.uniform(arg.low, arg.high, (2, *arg.shape))
+        return np.asarray(parts[0] + 1j * parts[1], dtype.np)
     info = np.iinfo(dtype.np)
     low, high = max(int(np.floor(arg.low)), info.min), min(int(np.ceil(arg.high)), info.max)
     return np.asarray(rng.integers(low, high, arg.shape, dtype.np, endpoint=True))
+
+
+def poison(dtype: Any) -> Any:
+    """A value that shows wherever it gets to."""
+    kind = np.dtype(dtype).kind
+    return np.nan if kind in "fc" else True if kind == "b" else np.iinfo(dtype).max
 
 
 def draw(

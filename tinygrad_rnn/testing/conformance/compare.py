@@ -35,6 +35,10 @@ def same(got: Any, want: Any, what: str) -> None:
     assert (got.shape, got.dtype) == (want.shape, want.dtype), (
         f"{what}: {got.dtype}{list(got.shape)}, expected {want.dtype}{list(want.shape)}"
     )
+    if got.dtype.kind == "c":
+        same(got.real, want.real, f"{what}, real part")
+        same(got.imag, want.imag, f"{what}, imaginary part")
+        return
     if got.dtype.kind != "f":
         equal = got == want
     else:
@@ -71,23 +75,26 @@ def close(
     every element alone, not to the largest.
     """
     assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
-    if want.dtype.kind != "f":
+    if want.dtype.kind not in "fc":
         assert np.array_equal(got, want), f"{what}: {_worst(got, want, got != want)}"
         return
     fine = np.isfinite(want)
-    odd = ~fine & ~((got == want) | (np.isnan(got) & np.isnan(want))) | (fine & ~np.isfinite(got))
+    odd = fine != np.isfinite(got)
+    if want.dtype.kind == "f":  # which part of a complex number is infinite is left open
+        odd |= ~fine & ~((got == want) | (np.isnan(got) & np.isnan(want)))
     assert not odd.any(), f"{what}: {_worst(got, want, odd)}"
     if not fine.any():
         return
     eps = float(np.finfo(want.dtype).eps) * claims.ulps.get(want.dtype.name, ULPS)
-    near = np.where(fine, want, 0.0).astype(np.float64)
+    wide = np.result_type(want, np.float64)
+    near = np.where(fine, want, 0.0).astype(wide)
     right = near if truth is None else np.where(fine & np.isfinite(truth), truth, near)
     size = np.abs(right)
     scale = min(1.0, size.max()) if elementwise else max(1.0, size.max()) * terms
     allowed = eps * (size + scale) + float(np.finfo(want.dtype).smallest_subnormal)
     theirs = np.abs(near - right)
     allowed = allowed + RATIO * (theirs if elementwise else theirs.max())
-    bad = fine & (np.abs(np.where(fine, got, 0.0).astype(np.float64) - right) > allowed)
+    bad = fine & (np.abs(np.where(fine, got, 0.0).astype(wide) - right) > allowed)
     assert not bad.any(), f"{what}: {_worst(got, want, bad)}"
 
 
@@ -97,8 +104,8 @@ def _worst(got: Host, want: Host, bad: Any) -> str:
     at = tuple(int(i) for i in np.argwhere(bad)[0])
     found, right = got[at], want[at]
     away = ""
-    if want.dtype.kind == "f" and np.isfinite(found) and np.isfinite(right):
-        away = f" (off by {abs(float(found) - float(right)):.3g})"
+    if want.dtype.kind in "fc" and np.isfinite(found) and np.isfinite(right):
+        away = f" (off by {abs(complex(found) - complex(right)):.3g})"
     return (
         f"element {list(at)} is {found!r}, expected {right!r}{away}; "
         f"{int(bad.sum())} of {bad.size} differ"

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...extend import Backend, Node, Primitive, Type, primitives
+from .calls import poison
 
 
 class Opaque:
@@ -116,9 +117,7 @@ class Loopback(Backend):
 
     def empty(self, type: Type) -> Opaque:
         """Filled with poison, so that nobody can rely on what is in it."""
-        kind = type.dtype
-        poison = np.nan if kind.is_float else True if kind.is_bool else np.iinfo(kind.np).max
-        return Opaque(np.full(type.shape, poison, kind.np))
+        return Opaque(np.full(type.shape, poison(type.dtype.np), type.dtype.np))
 
     def takes_out(self, kernel: Callable[..., Any], node: Node) -> bool:
         return getattr(kernel, "takes_out", False)

@@ -12,7 +12,7 @@ from ... import tanh, trace
 from ...extend import DType, Graph, Sample, bind, bind_all, primitives
 from ...tensor import Tensor
 from ..calls import PrimitiveCall
-from .calls import Host, assignments, draw, graph_of, valid
+from .calls import assignments, draw, graph_of, poison, valid
 from .compare import agree, close, same
 from .registry import Level, check
 from .subject import Subject
@@ -93,16 +93,10 @@ def memory_was_used_before(subject: Subject, name: str) -> None:
 
 def dirty(subject: Subject, call: PrimitiveCall) -> None:
     """Put poison where results of these types will be, and give the memory back."""
-    hosts = [_poison(t.shape, t.dtype.np) for t in call.types()]
-    hosts += [_poison(a.shape, a.dtype) for a in call.args]
+    like = [(t.shape, t.dtype.np) for t in call.types()] + [(a.shape, a.dtype) for a in call.args]
+    hosts = [np.full(shape, poison(dtype), dtype) for shape, dtype in like]
     held = [subject.backend.put(h) for h in hosts for _ in range(3)]
     del held
-
-
-def _poison(shape: Any, dtype: Any) -> Host:
-    from .subject import poison
-
-    return np.full(shape, poison(dtype), dtype)
 
 
 # --- which program is which ----------------------------------------------------------------------

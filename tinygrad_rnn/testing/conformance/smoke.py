@@ -54,6 +54,11 @@ def declarations(subject: Subject) -> None:
 
 def special_bits(dtype: Any) -> np.ndarray:
     """Values in which a careless copy changes bits."""
+    if dtype.kind == "c":
+        parts = special_bits(np.zeros(0, dtype).real.dtype)
+        found = np.zeros((len(parts), len(parts)), dtype)
+        found.real, found.imag = parts, parts[:, None]
+        return found.reshape(-1)
     if dtype.kind != "f":
         limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max, 0, 1)
         return np.array(limits, dtype)

@@ -24,7 +24,7 @@ from ...tensor import Tensor, Value, wrap
 from ...tree import flatten
 from ...types import DType, as_dtype
 from ..calls import PrimitiveCall
-from .calls import Fill, Host, assignments, draw, uniform
+from .calls import Fill, Host, assignments, draw, poison, uniform
 from .registry import Skip
 
 #: How operands can lie in memory, other than one after another.
@@ -222,9 +222,3 @@ class Subject:
         if self.seed is not None:
             test = hypothesis.seed(self.seed)(test)
         test()
-
-
-def poison(dtype: Any) -> Any:
-    """A value that shows wherever it gets to."""
-    kind = as_dtype(dtype)
-    return np.nan if kind.is_float else True if kind.is_bool else np.iinfo(kind.np).max
