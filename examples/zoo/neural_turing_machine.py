@@ -1,4 +1,4 @@
-"""Neural Turing machine: copies sequences, also four times as long as those that it learned on.
+"""Neural Turing machine: copies sequences, also three times as long as those it learned on.
 
     content:   c_i ∝ exp(β cos(k, M_i))                  interpolate:  w ← g c + (1 - g) w(t-1)
     shift:     w_i ← Σ_j s_j w_{i-j}, j = -1, 0, 1       sharpen:      w_i ∝ w_i^γ
@@ -87,11 +87,11 @@ def learn(run: Run) -> Found:
         return tasks(run.rng, int(run.rng.integers(1, longest + 1)), 16)
 
     losses = fit(run, net, TuringMachine.loss, batch, steps, lr=0.01)
-    x, y = tasks(run.rng, 4 * longest, 50)
+    x, y = tasks(run.rng, 3 * longest, 50)
     with tg.no_grad():
         said, here, there = (a.numpy() for a in net(tg.tensor(x)))
     right = ((said > 0) == y).mean()
-    name = f"bits right, {4 * longest} after training on {longest}"
+    name = f"bits right, {3 * longest} after training on {longest}"
     score = Score(name, right, at_least=0.99, baseline=("guessing", 0.5))
 
     def draw(axis):
