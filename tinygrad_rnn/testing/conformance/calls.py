@@ -79,7 +79,7 @@ def meant(call: PrimitiveCall) -> PrimitiveCall | None:
     for tried in (call, call._replace(args=tuple([np.maximum(a, 0) for a in call.args]))):
         try:
             tried.reference()
-        except (ValueError, TypeError, IndexError):
+        except (TinygradRnnError, ValueError, TypeError, IndexError):
             continue
         return tried
     return None
