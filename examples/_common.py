@@ -225,7 +225,9 @@ class Run:
         """Save the picture and the figures, print the last line."""
         if self._figure is not None:
             self.picture = self.out / f"{self.name}.png"
-            self._figure.savefig(self.picture)
+            # matplotlib projects the uninitialised padding of three-dimensional polygons too
+            with np.errstate(all="ignore"):
+                self._figure.savefig(self.picture)
         seconds, backend = time.perf_counter() - self._started, tg.get_backend().name
         found = {"example": self.name, "backend": backend, "seed": self.seed, "quick": self.quick}
         scores = [score.as_dict() for score in report.scores]

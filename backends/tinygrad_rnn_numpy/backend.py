@@ -39,18 +39,23 @@ class NumpyBackend(Backend):
 
     def specialize(self, node: Node) -> Callable[..., Any] | None:
         name, attrs = node.op.name, node.attrs
-        if name == "contract":
+        kernel = self.kernels.get(name)
+        if kernel is None:
+            return super().specialize(node)
+        if name == "contract" and self._is_ours(name):
             return functools.partial(kernels.plan(attrs["a"], attrs["b"], attrs["out"]), np)
-        if name == "slice":
+        if name == "slice" and self._is_ours(name):
             index = tuple(map(slice, attrs["start"], attrs["stop"], attrs["step"]))
             return lambda x: x[index]
-        if name not in _KERNELS:
-            return super().specialize(node)
-        kernel = _KERNELS[name]
         return functools.partial(kernel, **attrs) if attrs else kernel
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether the kernel is not that of a subclass."""
+        return self.kernels[name] is _KERNELS[name]
 
     def takes_out(self, kernel: Callable[..., Any], node: Node) -> bool:
         if node.op.name == "contract":
             a, b, out = (node.attrs[k] for k in ("a", "b", "out"))
-            return bool(kernels.plan(a, b, out).in_order) and node.output.type.dtype.itemsize > 2
+            in_order = self._is_ours("contract") and kernels.plan(a, b, out).in_order
+            return bool(in_order) and node.output.type.dtype.itemsize > 2
         return isinstance(kernel, np.ufunc) and bool(node.output.type.shape)

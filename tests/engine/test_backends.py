@@ -231,6 +231,29 @@ def test_to(entries):
         w.to("flaot32")
 
 
+def test_kernels_of_a_subclass_are_used_in_programs_too():
+    calls = []
+
+    def logged(name):
+        kernel = NumpyBackend.kernels[name]
+
+        def run(*xs, **attrs):
+            calls.append(name)
+            return kernel(*xs, **attrs)
+
+        return run
+
+    class Logging(NumpyBackend):
+        name = "logging"
+        kernels: ClassVar = {n: logged(n) for n in NumpyBackend.kernels}
+
+    x = tg.tensor(np.ones((64, 64)), backend=Logging())
+    program = tg.jit(lambda x: tg.tanh(x @ x)[:3] + 1.0)
+    want = tg.tanh(tg.tensor(np.full((3, 64), 64.0))) + 1.0
+    assert np.array_equal(program(x).numpy(), want.numpy())
+    assert {"contract", "slice", "tanh", "add"} <= set(calls)
+
+
 def test_a_missing_kernel_is_named():
     class Bare(NumpyBackend):
         name = "bare"
