@@ -213,6 +213,10 @@ def apply_two(op: type[Primitive], a: Tensor, b: Tensor) -> Tensor:
         return bind(op, a, b)
     try:
         data = state.run(backend.kernels[op.name], x.data, y.data)
+    except KeyError:
+        if op.name in backend.kernels:
+            raise
+        return bind(op, a, b)  # says that there is none, unless the operation can do without
     except (TypeError, AttributeError):
         _refuse_leaked((x, y))
         raise
@@ -233,6 +237,10 @@ def apply_one(op: type[Primitive], a: Tensor) -> Tensor:
         return bind(op, a)
     try:
         data = state.run(x.backend.kernels[op.name], x.data)
+    except KeyError:
+        if op.name in x.backend.kernels:
+            raise
+        return bind(op, a)
     except (TypeError, AttributeError):
         _refuse_leaked((x,))
         raise

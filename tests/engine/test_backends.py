@@ -262,8 +262,12 @@ def test_a_missing_kernel_is_named():
     bare = Bare()
     x = tg.tensor([1.0], backend=bare)
     assert (x + x).tolist() == [2.0]
+    known = tg.tensor([1.0])
+    assert (known * known).tolist() == [1.0] and (-known).tolist() == [-1.0]
     with pytest.raises(RuntimeError, match="'bare' has no kernel for 'mul'"):
         x * x
+    with pytest.raises(RuntimeError, match="'bare' has no kernel for 'neg'"):
+        -x
 
 
 def test_the_protocol_is_abstract():
