@@ -40,6 +40,11 @@ def own_caches(monkeypatch: Any) -> None:
         monkeypatch.setattr(module, name, backend.ProgramCache())
 
 
+def wrong_factor(monkeypatch: Any) -> None:
+    rule = (lambda g, y, x: g * (1 - y * y) * 1.000001,)
+    monkeypatch.setattr(primitives["tanh"], "vjp", rule)
+
+
 def branches_swapped(monkeypatch: Any) -> None:
     _, a, b = primitives["where"].vjp
     monkeypatch.setattr(primitives["where"], "vjp", (None, b, a))
@@ -82,7 +87,7 @@ def state_after_the_step(monkeypatch: Any) -> None:
 
 
 FAULTS = [
-    branches_swapped, direction_ignored, half_a_flip, operands_swapped,
+    wrong_factor, branches_swapped, direction_ignored, half_a_flip, operands_swapped,
     state_after_the_step,
 ]  # fmt: skip
 

@@ -80,6 +80,8 @@ def candidates(graph: Graph, arrays: Sequence[np.ndarray]) -> Iterator[Candidate
         for new in bypasses(graph, k):
             yield closed(renamed(Graph(graph.inputs, left, graph.outputs), new), env)
     for k, node in enumerate(graph.nodes):
+        if node.op.name in ("call", "custom"):
+            yield closed(opened(graph, k), env)
         for smaller in inside(node):
             nodes = [*graph.nodes[:k], smaller, *graph.nodes[k + 1 :]]
             gone = set(node.outputs) - set(smaller.outputs)
@@ -99,8 +101,23 @@ def bypasses(graph: Graph, k: int) -> Iterator[dict[Var, Var]]:
             yield {out: v}
 
 
+def opened(graph: Graph, k: int) -> Graph:
+    """The graph with a call's body in place of the call (and without a rule of the user's)."""
+    node = graph.nodes[k]
+    body: Graph = node.attrs["body"]
+    new = dict(zip(body.inputs, node.inputs))
+    new |= {v: new.get(w, w) for v, w in zip(node.outputs, body.outputs)}
+    nodes = [*graph.nodes[:k], *body.nodes, *graph.nodes[k + 1 :]]
+    return renamed(Graph(graph.inputs, nodes, graph.outputs), new)
+
+
 def inside(node: Node) -> Iterator[Node]:
-    """The node with a smaller body: an operation less, an output less."""
+    """The node with a smaller body: an operation less, an output less.
+
+    A function with a rule of the user's is left whole: the rule is right for that function only.
+    """
+    if node.attrs.get("rule") is not None:
+        return
     for name, body in subgraphs(node):
         for k in reversed(range(len(body.nodes))):
             for new in bypasses(body, k):
