@@ -272,7 +272,7 @@ def _worth(nodes: Sequence[Node]) -> bool:
 
 def _lowers(node: Node) -> bool:
     try:
-        lower(node)
+        lower(node, halves=True)
     except Unsupported:
         return False
     return True

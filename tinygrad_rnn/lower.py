@@ -137,8 +137,13 @@ class LoopProgram:
         return {p.out for level in self.levels for p in level.products}
 
 
-def lower(node: Node) -> LoopProgram:
-    """The loop program of a scan; Unsupported if its body is not one."""
+def lower(node: Node, halves: bool = False) -> LoopProgram:
+    """The loop program of a scan; Unsupported if its body is not one, or has floats of 16 bits and
+    the code generator does not (`halves`)."""
+    body: Graph = node.attrs["body"]
+    for v in (*body.inputs, *[v for n in body.nodes for v in n.outputs]):
+        if v.type.dtype.is_float and v.type.dtype.itemsize < 4 and not halves:
+            raise Unsupported(f"{v.type} inside the loop")
     return _Lowering(node).run()
 
 

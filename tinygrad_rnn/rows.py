@@ -39,7 +39,7 @@ def _becomes_a_program(node: Node) -> bool:
     alone = Graph(node.inputs, [node], node.outputs)
     batched = rebuild(alone, lambda n, args: _one_row(n, args))
     try:
-        return all(lower(n) is not None for n in batched.nodes if n.op.name == "scan")
+        return all(lower(n, halves=True) is not None for n in batched.nodes if n.op.name == "scan")
     except Unsupported:
         return False
 

@@ -67,7 +67,7 @@ class Road:
 
 def loop(node: Node, settings: Settings) -> Callable[..., Any]:
     """The generated code of a scan or a fused group; Unsupported if there is none."""
-    program = lower(node)
+    program = lower(node, halves=True)
     if not program.padded:
         return SingleKernel(node, program)
     return Chosen(node, Cycle(program), settings)
@@ -91,7 +91,7 @@ class Chosen:
 
 def how(node: Node, settings: Settings) -> str:
     """How the generated code of a scan runs, in words."""
-    program = lower(node)
+    program = lower(node, halves=True)
     if not program.padded:
         return "compiled: one kernel for all steps"
     return str(Road(node, Cycle(program), settings))

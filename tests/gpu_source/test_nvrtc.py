@@ -59,7 +59,7 @@ def programs(
         return [p.grad for p in leaves]
 
     graph = share_stacks(tg.explain(step)(x).graph)
-    return tuple(lower(node) for node in scans(graph))
+    return tuple(lower(node, halves=True) for node in scans(graph))
 
 
 def sources(*args: Any, **kwargs: Any) -> set[str]:

@@ -257,9 +257,7 @@ def test_cells_called_by_hand():
         cell(h, tg.zeros((2, 3)))
     with pytest.raises(tg.errors.ShapeError, match=r"carry is f32\[2,3\], expected \[..., 4\]"):
         nn.GRUCell(4, 4)(tg.zeros((2, 3)), tg.zeros((2, 4)))
-    with pytest.raises(
-        tg.errors.ShapeError, match=r"nn.GRUCell: input has 4 features .*input_size=3"
-    ):
+    with pytest.raises(tg.errors.ShapeError, match=r"a cell is called as cell\(carry, x\)"):
         nn.GRUCell(3, 4)(tg.zeros((2, 3)), tg.zeros((2, 4)))  # PyTorch's order of arguments
 
 

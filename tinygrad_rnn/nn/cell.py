@@ -85,7 +85,6 @@ class Cell(Module):
 
     def __call__(self, carry: Carry, x: Any, read: Read = identity) -> tuple[Carry, Any]:
         carry, x = tree_map(ops.asarray, carry), tree_map(ops.asarray, x)
-        check_features(self.where(), flatten(x)[0][0], self.input_size)
         last = tree_map(lambda a: a.shape[-1] if a.ndim else None, carry)
         if last != self.carry_sizes:
             given = tree_map(lambda a: a.type, carry)
@@ -95,6 +94,7 @@ class Cell(Module):
                 f"{self.where()}: the carry is {given}, expected {want}; a cell is called as "
                 f"cell(carry, x)."
             )
+        check_features(self.where(), flatten(x)[0][0], self.input_size)
         more = () if read is identity else (read,)
         result: tuple[Carry, Any] = super().__call__(carry, x, *more)
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import itertools
 import re
 import shutil
 import subprocess
@@ -29,6 +30,8 @@ FAILURES = {1: "threads wait for what never comes", 2: "a thread ended while oth
 SIGNATURE = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\)')
 #: kernels launched so far
 launches = 0
+#: functions are known by numbers that never come again
+_pointers = itertools.count(1)
 #: changes the order in which the emulator runs threads
 seed = 1
 
@@ -67,7 +70,7 @@ class Module:
 
 class Function:
     def __init__(self, library: Any, name: str):
-        self.name, self.call, self.ptr = name, library[f"call_{name}"], id(self)
+        self.name, self.call, self.ptr = name, library[f"call_{name}"], next(_pointers)
 
     def __call__(
         self,
