@@ -70,7 +70,7 @@ def _second(subject: Subject, f: Any, hosts: list[Host], dtype: Any, what: str, 
 def loop_values(subject: Subject, name: str) -> None:
     """Eager and compiled, forwards and backwards, for 0, 1, 2 and 7 steps (D2, D6)."""
     body = BODIES[name]
-    for dtype in [d for d in subject.floats if d.itemsize > 2]:
+    for dtype in subject.floats:
         for length in LENGTHS:
             hosts = body.hosts(name, length, dtype.np)
             for reverse in (False, True):
@@ -102,7 +102,7 @@ def compiled_loop_gradients(subject: Subject, name: str) -> None:
     """The derived loop, eager and compiled: as near to float64 as a Python loop's in NumPy is."""
     body = BODIES[name]
     rng = seeded(f"cotangents {name}")
-    for dtype in [d.np for d in subject.floats if d.itemsize > 2]:
+    for dtype in [d.np for d in subject.floats]:
         hosts = body.hosts(name, 5, dtype)
         results = numpy().eager(body.run(loop), *hosts)
         given = [*hosts, *[np.asarray(rng.normal(size=y.shape), dtype) for y in results]]
