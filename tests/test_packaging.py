@@ -44,7 +44,7 @@ FLOORS = [
     {"program", "capabilities"},
     {"graph"},
     {"types"},
-    {"errors"},
+    {"errors", "arguments"},
 ]
 FLOOR_OF = {unit: floor for floor, units in enumerate(FLOORS) for unit in units}
 

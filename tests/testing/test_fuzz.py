@@ -157,6 +157,25 @@ def test_the_command_prints_number_seed_outcome_and_rate(capsys: Any, tmp_path: 
     assert "ms per program" in said and "probability below 0.5" in said
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--graphs", "0"], "argument --graphs: '0' is not a positive number"),
+        (["--seed", "-1"], "argument --seed"),
+        (["--backends", "numpy,"], "'numpy,' is not a list such as numpy,numba"),
+        (["--backends", "nunpy"], "fuzz: there is no backend 'nunpy'"),
+        (["--json", "no/such/folder.json"], "'no/such/folder.json' cannot be written"),
+    ],
+)
+def test_wrong_options(options: list[str], words: str, capsys: Any) -> None:
+    """Nothing is run whose results would have nowhere to go."""
+    try:
+        status = command_line.main(["fuzz", *options])
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2 and words in capsys.readouterr().err
+
+
 def test_the_command_writes_a_failure_and_says_where(
     monkeypatch: Any, capsys: Any, tmp_path: Any, own_caches: None
 ) -> None:

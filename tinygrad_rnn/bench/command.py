@@ -6,10 +6,10 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.arguments import duration, new_file, positive
 from tinygrad_rnn.errors import ArgumentError
 
 from . import machine, plot, processes, rows, table
@@ -41,10 +41,10 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--threads", type=positive, default=2, help="of every side (default 2)")
     p.add_argument("--rounds", type=positive, help="processes of each side and row (default 3)")
-    p.add_argument("--seconds", type=float, help="of timing in each process (default 1)")
+    p.add_argument("--seconds", type=duration, help="of timing in each process (default 1)")
     p.add_argument("--quick", action="store_true", help="one configuration each, one round, 0.2 s")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
-    p.add_argument("--png", type=Path, metavar="FILE", help="draw the ratios (needs matplotlib)")
+    p.add_argument("--json", type=new_file, metavar="FILE", help="everything that was measured")
+    p.add_argument("--png", type=new_file, metavar="FILE", help="the ratios drawn (needs matplotlib)")
     p.add_argument("--list", action="store_true", help="list the workloads and end")
     return p
 
@@ -58,13 +58,6 @@ def config(text: str) -> Config:
             "T,B,I,H such as 100,16,64,64"
         )
     return Config(*map(int, parts))
-
-
-def positive(text: str) -> int:
-    """A number of at least one."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
 
 
 def sides_here(wanted: Sequence[str] | None, threads: int) -> tuple[dict[str, str], list[str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
+from ...arguments import natural, new_file, positive
 from ...errors import BackendError
 from .registry import PROPERTIES, Level
 from .scorecard import Outcome, score
@@ -19,7 +19,7 @@ UNUSABLE = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("name", metavar="NAME", help="a registered backend")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scorecard here")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write the scorecard here")
     parser.add_argument(
         "--level", type=int, default=int(Level.RESOURCES), choices=[int(level) for level in Level],
         help="how deep to go: " + ", ".join(f"{int(v)} {v.name.lower()}" for v in Level),
@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--property", action="append", choices=sorted(PROPERTIES), metavar="ID", dest="properties",
         help="check this property only (may be repeated), for example B3",
     )  # fmt: skip
-    parser.add_argument("--examples", type=int, default=10, help="random examples per test")
-    parser.add_argument("--seed", type=int, help="draw other examples than in every run")
+    parser.add_argument("--examples", type=positive, default=10, help="random examples per test")
+    parser.add_argument("--seed", type=natural, help="draw other examples than in every run")
     parser.add_argument("--stop", action="store_true", help="stop at the first failure")
 
 

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+from ...arguments import natural, new_file, new_folder, positive
 from ...backend import get_backend
+from ...errors import BackendError
 from .cases import Case, case
 from .check import Outcome, examine
 from .coverage import Coverage
@@ -18,29 +20,43 @@ from .script import write_script
 
 #: Seconds between two lines of progress.
 EVERY = 30.0
+#: Exit status when a backend cannot be used here.
+UNUSABLE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--graphs", type=int, default=1000, help="how many programs (1000)")
-    parser.add_argument("--seed", type=int, default=0, help="what they follow from (0)")
-    parser.add_argument("--start", type=int, default=0, help="number of the first (0)")
+    parser.add_argument("--graphs", type=positive, default=1000, help="how many programs (1000)")
+    parser.add_argument("--seed", type=natural, default=0, help="what they follow from (0)")
+    parser.add_argument("--start", type=natural, default=0, help="number of the first (0)")
     parser.add_argument(
-        "--backends", default="numpy",
+        "--backends", type=names, default=["numpy"],
         help="numpy: eager, and compiled after every choice of passes; further ones, separated by "
         "commas, are compared with NumPy's references, in loops that they compile",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, default=Path(), help="where scripts of failures go (here)"
+        "--out", type=new_folder, default=Path(), help="where scripts of failures go (here)"
     )
-    parser.add_argument("--json", type=Path, help="where a summary goes, if anywhere")
+    parser.add_argument("--json", type=new_file, help="where a summary goes, if anywhere")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
 
 
+def names(text: str) -> list[str]:
+    """'numpy, numba' as a list."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as numpy,numba")
+    return found
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Examine the programs; print what was seen; 1 if there was a failure."""
-    backends = [name.strip() for name in arguments.backends.split(",") if name.strip()]
-    for name in backends:
-        get_backend(name)
+    """Examine the programs; print what was seen; 1 if there was a failure, 2 without a backend."""
+    backends: list[str] = arguments.backends
+    try:
+        for name in backends:
+            get_backend(name)
+    except BackendError as error:
+        print(f"fuzz: {error}", file=sys.stderr)
+        return UNUSABLE
     coverage, failures = Coverage(), 0
     began, said = time.perf_counter(), time.perf_counter()
     for index in range(arguments.start, arguments.start + arguments.graphs):
@@ -65,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     for line in coverage.lines():
         print(line)
     if not failures and coverage.graphs:
-        print(f"a program fails with a probability below {3 / coverage.graphs:.1g} (at 95 %)")
+        chance = min(1.0, 3 / coverage.graphs)
+        print(f"a program fails with a probability below {chance:.1g} (at 95 %)")
     if arguments.json is not None:
         summary = {
             "date": datetime.date.today().isoformat(), "seed": arguments.seed,
