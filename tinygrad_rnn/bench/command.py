@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seconds", type=duration, help="of timing in each process (default 1)")
     p.add_argument("--quick", action="store_true", help="one configuration each, one round, 0.2 s")
     p.add_argument("--json", type=new_file, metavar="FILE", help="everything that was measured")
-    p.add_argument("--png", type=new_file, metavar="FILE", help="the ratios drawn (needs matplotlib)")
+    p.add_argument("--png", type=new_file, metavar="FILE", help="the ratios drawn (by matplotlib)")
     p.add_argument("--list", action="store_true", help="list the workloads and end")
     return p
 
