@@ -41,7 +41,7 @@ FLOORS = [
     {"attached"},
     {"trace", "tree"},
     {"backend"},
-    {"program", "capabilities"},
+    {"program", "capabilities", "artifacts"},
     {"graph"},
     {"types"},
     {"errors", "arguments"},

@@ -1,17 +1,22 @@
-"""Compiles generated CUDA, and keeps what is compiled: one module per source and device."""
+"""Compiles generated CUDA, and keeps what is compiled: loaded, one module per source and device; on
+disk, one entry per source, kind of device and version of NVRTC.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from typing import Any
 
 import cupy
 from cupy.cuda import driver, function, nvrtc
 
+from tinygrad_rnn.artifacts import Artifacts
 from tinygrad_rnn.extend import BackendError
 
 from .source import options
 
+entries = Artifacts("cuda")
 _modules: dict[tuple[str, int], Any] = {}
 _lock = threading.Lock()
 
@@ -39,6 +44,18 @@ def allow_shared_memory(function: Any, size: int) -> None:
 def binary(source: str, capability: str) -> bytes:
     """The machine code (or, for devices that NVRTC does not know, the PTX) of a source."""
     flags, exact = options(capability, nvrtc.getSupportedArchs())
+    depends = "\0".join([source, *flags, str(nvrtc.getVersion())])
+    name = hashlib.sha256(depends.encode()).hexdigest()
+    folder = entries.directory()
+    code = entries.read(folder, name) if folder else None
+    if code is None:
+        code = _compiled(source, flags, exact)
+        if folder:
+            entries.write(folder, name, code)
+    return code
+
+
+def _compiled(source: str, flags: list[str], exact: bool) -> bytes:
     program = nvrtc.createProgram(source, "loop.cu", [], [])
     try:
         nvrtc.compileProgram(program, flags)

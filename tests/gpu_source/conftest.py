@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinygrad_rnn import artifacts
+
 from . import fake
 
 if fake.modules.COMPILER is None:
@@ -24,6 +26,20 @@ def backend() -> Any:
     backend = fake.backend_class()()
     backend.settings.loops = "graph"
     return backend
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_on_disk() -> Iterator[None]:
+    """What is compiled for the host does not go into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(artifacts.VARIABLE, "off")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nobody_writes_beyond() -> Iterator[None]:
+    yield
+    assert not fake.memory.written_beyond
 
 
 @pytest.fixture

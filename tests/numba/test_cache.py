@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from tinygrad_rnn_numba import cache, objects, runtime, threads
 
+from tinygrad_rnn import artifacts
+
 STEP = """
 import sys
 import numpy as np
@@ -28,7 +30,7 @@ print("numba" in sys.modules, file=sys.stderr)
 
 
 def process(folder: Path | str) -> subprocess.Popen:
-    env = {**os.environ, cache.VARIABLE: str(folder), "PYTHONWARNINGS": "error"}
+    env = {**os.environ, artifacts.VARIABLE: str(folder), "PYTHONWARNINGS": "error"}
     return subprocess.Popen(
         [sys.executable, "-c", STEP], env=env, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -45,8 +47,8 @@ def outcome(p: subprocess.Popen) -> tuple[str, bool]:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
-    monkeypatch.setattr(cache, "_warned", False)
+    monkeypatch.setenv(artifacts.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(artifacts, "_warned", False)
     return tmp_path / "numba"
 
 
@@ -94,8 +96,8 @@ DAMAGE = {
     "truncated": lambda data: data[:-1],
     "longer": lambda data: data + b"\0",
     "a bit": lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
-    "no header": lambda data: data[len(cache.MAGIC) :],
-    "text": lambda data: b"tinygrad_rnn loop 1\n" * 50,
+    "no header": lambda data: data[len(artifacts.MAGIC) :],
+    "text": lambda data: artifacts.MAGIC * 50,
 }
 
 
@@ -145,24 +147,24 @@ def test_key_depends_on_cpu_versions_and_source(monkeypatch, tmp_path):
 
 
 def test_off(folder, monkeypatch):
-    monkeypatch.setenv(cache.VARIABLE, "off")
+    monkeypatch.setenv(artifacts.VARIABLE, "off")
     assert works(cache.address("a", make))
     assert not folder.exists()
 
 
 def test_default_place(tmp_path, monkeypatch):
-    monkeypatch.delenv(cache.VARIABLE, raising=False)
+    monkeypatch.delenv(artifacts.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.directory() == tmp_path / "tinygrad_rnn" / "numba"
+    assert cache.entries.directory() == tmp_path / "tinygrad_rnn" / "numba"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.directory() == tmp_path / ".cache" / "tinygrad_rnn" / "numba"
+    assert cache.entries.directory() == tmp_path / ".cache" / "tinygrad_rnn" / "numba"
 
 
 def test_a_place_that_cannot_be_written_is_told_of_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_warned", False)
+    monkeypatch.setattr(artifacts, "_warned", False)
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(artifacts.VARIABLE, str(tmp_path / "file"))
     with pytest.warns(RuntimeWarning, match="not kept on disk") as told:
         assert works(cache.address("a", make))
         assert works(cache.address("b", make))
@@ -173,7 +175,7 @@ def test_a_full_disk_is_told_of(folder, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "replace", full)
+    monkeypatch.setattr(artifacts.os, "replace", full)
     with pytest.warns(RuntimeWarning, match="No space left"):
         assert works(cache.address("a", make))
     assert list(folder.iterdir()) == []
@@ -184,16 +186,16 @@ def test_places_of_others_are_refused(folder, monkeypatch):
     folder.mkdir(mode=0o700)
     folder.chmod(0o777)
     with pytest.warns(RuntimeWarning, match="others can write"):
-        assert cache.directory() is None
+        assert cache.entries.directory() is None
     folder.chmod(0o700)
     assert works(cache.address("a", make))
-    monkeypatch.setattr(cache, "_warned", False)
+    monkeypatch.setattr(artifacts, "_warned", False)
     me = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: me + 1)
     with pytest.warns(RuntimeWarning, match="another user"):
-        assert cache.directory() is None
+        assert cache.entries.directory() is None
     # and an entry of another user is not read
-    assert cache._read(folder, cache.key("a")) is None
+    assert cache.entries.read(folder, cache.key("a")) is None
 
 
 def test_links_are_not_followed(folder, tmp_path):
@@ -201,11 +203,11 @@ def test_links_are_not_followed(folder, tmp_path):
     (entry,) = folder.iterdir()
     entry.rename(tmp_path / "elsewhere")
     entry.symlink_to(tmp_path / "elsewhere")
-    assert cache._read(folder, entry.stem) is None
+    assert cache.entries.read(folder, entry.stem) is None
 
 
 def test_the_oldest_entries_go(folder, monkeypatch):
-    monkeypatch.setattr(cache, "LIMIT", 8)
+    monkeypatch.setattr(artifacts, "LIMIT", 8)
     folder.mkdir(mode=0o700)
     for i in range(12):
         (folder / f"{i}.o").write_bytes(b"")

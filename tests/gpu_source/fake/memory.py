@@ -31,17 +31,23 @@ class Pool:
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if self.used + size > self.limit:
             raise OutOfMemoryError(f"out of memory allocating {size} bytes")
-        out = np.empty(shape, dtype)
-        out.reshape(-1).view(np.uint8)[:] = 0xFF  # a float reads NaN until it is written
+        whole = np.full(size + 2 * GUARD, 0xFF, np.uint8)  # a float reads NaN until it is written
+        out = whole[GUARD : GUARD + size].view(dtype).reshape(shape)
         self.used += size
         self.held = max(self.held, self.used)
-        weakref.finalize(out, self.give, size)
+        weakref.finalize(out, self.give, whole, f"{np.dtype(dtype)}{shape}")
         return out
 
-    def give(self, size: int) -> None:
-        self.used -= size
+    def give(self, whole: np.ndarray, what: str) -> None:
+        self.used -= whole.size - 2 * GUARD
+        if not ((whole[:GUARD] == 0xFF).all() and (whole[-GUARD:] == 0xFF).all()):
+            written_beyond.append(what)
 
 
+#: bytes before and after every array that nobody may write
+GUARD = 256
+#: arrays around which somebody wrote
+written_beyond: list[str] = []
 _pool = Pool()
 
 

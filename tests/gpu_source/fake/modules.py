@@ -143,6 +143,7 @@ def _compile(program: int, options: Any) -> None:
 nvrtc = SimpleNamespace(
     NVRTCError=NVRTCError,
     getSupportedArchs=lambda: (80, 90, 100),
+    getVersion=lambda: (13, 0),
     createProgram=_create,
     compileProgram=_compile,
     getCUBIN=lambda program: compile_for_host(sources[program]),
