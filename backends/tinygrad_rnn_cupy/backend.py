@@ -4,6 +4,7 @@ for."""
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from cupyx.scipy.special import erf
 from tinygrad_rnn_numpy import kernels
 
+from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.extend import Backend, Capabilities, Graph, Node, Program
 from tinygrad_rnn.fuse import Fused, fuse
 from tinygrad_rnn.lower import Unsupported
@@ -22,6 +24,7 @@ from .products import Products
 from .scatter import scatter_add
 from .settings import Settings
 
+DEVICE = "TINYGRAD_RNN_CUDA_DEVICE"
 _settings = Settings()
 _products = Products(_settings)
 _KERNELS: dict[str, Callable[..., Any]] = (
@@ -36,13 +39,17 @@ class CupyBackend(Backend):
 
     name = "cupy"
     kernels: Mapping[str, Callable[..., Any]] = {k: guarded(f) for k, f in _KERNELS.items()}
-    capabilities = Capabilities(
-        lacks={"index errors": "raising would mean waiting for the device; indices are clipped"}
-    )
     settings = _settings
     capabilities = Capabilities(
         lacks={"index errors": "to look at indices is to wait for the device; they are clipped"}
     )
+
+    def __init__(self) -> None:
+        given = os.environ.get(DEVICE)
+        if given:
+            if not given.isdecimal():
+                raise ArgumentError(f"{DEVICE} is {given!r}, expected the number of a CUDA device.")
+            self.device = int(given)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -125,6 +132,21 @@ class CupyBackend(Backend):
 
     def synchronize(self) -> None:
         cupy.cuda.get_current_stream().synchronize()
+
+    @property
+    def device(self) -> int:
+        """The number of the device in use. Setting it chooses another for this thread; tensors stay
+        where they are."""
+        return int(cupy.cuda.Device().id)
+
+    @device.setter
+    def device(self, number: int) -> None:
+        count = cupy.cuda.runtime.getDeviceCount()
+        if number not in range(count):
+            names = [cupy.cuda.runtime.getDeviceProperties(k)["name"] for k in range(count)]
+            there = ", ".join(f"{k}: {name.decode()}" for k, name in enumerate(names))
+            raise ArgumentError(f"there is no CUDA device {number!r}; there are {there}.")
+        cupy.cuda.Device(number).use()
 
     def memory(self) -> Memory:
         """Bytes used by tensors, held by the pool, free and there, on the current device."""

@@ -35,10 +35,12 @@ MOST_ELEMENTS = 8
 
 
 class Device(NamedTuple):
-    """Multiprocessors, and bytes of shared memory that a block can have."""
+    """Multiprocessors, bytes of shared memory that a block can have, and whether there are the
+    instructions for tensor cores that the kernels use (those of sm_80)."""
 
     processors: int
     shared: int
+    tensor_cores: bool = True
 
 
 class Problem(NamedTuple):
@@ -91,6 +93,8 @@ class Choice(NamedTuple):
 def choose(problem: Problem, device: Device, road: str = "auto") -> Choice:
     """The faster road by the estimates above, or the one that is asked for."""
     graph = graph_time(problem, device)
+    if problem.kind != "fma" and not device.tensor_cores:
+        return Choice(None, None, graph, "the device is older than sm_80")
     best: tuple[float, Shape] | None = None
     for shape in shapes(problem, device):
         if Room.of(problem, shape).bytes <= device.shared and shape.elements <= MOST_ELEMENTS:

@@ -24,8 +24,10 @@ from .steps import Cycle
 
 def device() -> Device:
     """Facts about the current device."""
-    found = cupy.cuda.Device().attributes
-    return Device(found["MultiProcessorCount"], found["MaxSharedMemoryPerBlockOptin"])
+    here = cupy.cuda.Device()
+    about = here.attributes
+    new = int(here.compute_capability) >= 80
+    return Device(about["MultiProcessorCount"], about["MaxSharedMemoryPerBlockOptin"], new)
 
 
 class Road:

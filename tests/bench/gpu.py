@@ -37,6 +37,8 @@ from tinygrad_rnn.types import DTYPES
 
 BUILT_IN = ("lstm", "gru", "rnn")
 WIDTHS, BATCHES, STEPS = (128, 256, 512, 768, 1024), (1, 16, 64, 128), 1024
+#: Where our two roads are compared: H, B, TF32.
+ROADS: Any = ((128, 512, 1024), (1, 16, 64), (False, True))
 #: What each family must reach: the geometric mean of theirs / ours over its rows.
 GOALS = {
     "LSTM float32, TF32, bfloat16": 1.5,
@@ -281,9 +283,9 @@ def measure(row: Row, backend: Any, device: str, seconds: float) -> dict[str, An
     return found
 
 
-def both_roads(backend: Any, device: str, steps: int) -> Iterator[dict[str, Any]]:
+def both_roads(backend: Any, steps: int) -> Iterator[dict[str, Any]]:
     """Our two roads against each other: what the rule that chooses should know."""
-    for H, B, tf32 in itertools.product((128, 512, 1024), (1, 16, 64), (False, True)):
+    for H, B, tf32 in itertools.product(*ROADS):
         row = Row("lstm", "train", "tf32" if tf32 else "float32", H, B, steps)
         data = Data(row)
         precision(row, backend)
@@ -361,7 +363,7 @@ def main() -> int:
         )  # fmt: skip
     roads = []
     if args.roads and time.monotonic() < end:
-        for result in both_roads(backend, device, STEPS):
+        for result in both_roads(backend, STEPS):
             roads.append(result)
             print({k: v for k, v in result.items() if k != "roads"}, result["roads"], flush=True)
     for line in summary(found):

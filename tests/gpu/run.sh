@@ -1,16 +1,29 @@
 #!/usr/bin/env bash
 # Run the CuPy backend's tests on a machine with a GPU, and leave one report. Needs no network.
 #
-#     tests/gpu/run.sh [REPORT]            PYTHON=.venv/bin/python tests/gpu/run.sh
+#     tests/gpu/run.sh [REPORT [SECTION...]]           PYTHON=.venv/bin/python tests/gpu/run.sh
 #
+# Sections: gpu conformance parity suite examples sanitizer bench (all of them, in this order, unless some
+# are named; a report that exists is then continued, so that several short runs give one report).
 # $PYTHON (default python3) has what the extras `test` and `cuda12` or `cuda13` install; the project itself
-# need not be installed. PyTorch, compute-sanitizer and tests/bench/gpu.py are used when they are there.
+# need not be installed. PyTorch and compute-sanitizer are used when they are there. LIMIT (default 1200) is
+# the most seconds for one command, MINUTES (default 8) how long the bench measures.
+#
+# REHEARSE=1 goes through all of it where there is no GPU: on the backend `numpy`, as little as possible. It
+# confirms nothing of the GPU, only that the script and what it calls are in order.
+#
 # Exit status: 0 if all that ran passed, 1 if anything failed, 2 if there is no usable GPU.
 set -uo pipefail
 
 python=${PYTHON:-python3}
+rehearse=${REHEARSE:-}
+backend=cupy
+[ -z "$rehearse" ] || backend=numpy
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 report=$(realpath -m "${1:-$root/tests/gpu/report.txt}")
+shift $(($# > 0))
+wanted=" ${*:-gpu conformance parity suite examples sanitizer bench} "
+continued=$#
 cd "$root"
 export PYTHONDONTWRITEBYTECODE=1
 work=$(mktemp -d)
@@ -31,10 +44,12 @@ PYTHON
 fi
 export PYTHONPATH="$root:$root/backends:$work${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$(dirname "$report")"
-: > "$report"
+[ "$continued" -gt 0 ] && [ -f "$report" ] || : > "$report"
 failures=0
 
 say() { printf '%s\n' "$@" | tee -a "$report"; }
+
+wants() { [[ $wanted == *" $1 "* ]]; }
 
 section() { # section TITLE COMMAND...: run it, keep its last lines and its exit status
     local title=$1 log status
@@ -42,58 +57,85 @@ section() { # section TITLE COMMAND...: run it, keep its last lines and its exit
     log=$work/section.log
     say "" "== $title" "+ $*"
     SECONDS=0
-    "$@" > "$log" 2>&1
+    timeout --kill-after=20 "${LIMIT:-1200}" "$@" > "$log" 2>&1
     status=$?
     tail -n "${LINES_KEPT:-60}" "$log" >> "$report"
+    [ $status -ne 124 ] || say "-- stopped: it takes longer than ${LIMIT:-1200} s"
     say "-- $title: exit status $status after $SECONDS s"
     [ $status -eq 0 ] || failures=$((failures + 1))
     return $status
 }
 
-say "tinygrad_rnn on a GPU, $(date -u +%Y-%m-%dT%H:%M:%SZ), commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)"
+say "" "tinygrad_rnn on a GPU, $(date -u +%Y-%m-%dT%H:%M:%SZ), commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)"
+[ -z "$rehearse" ] || say "A REHEARSAL without a GPU, on the backend $backend: it confirms nothing of the GPU."
 section "versions" "$python" -c '
 import importlib.metadata as m, platform
 print("python", platform.python_version())
 for d in sorted(m.distributions(), key=lambda d: d.name.lower()):
-    if d.name.lower().split("-")[0] in ("numpy", "numba", "torch", "cupy", "pytest", "tinygrad_rnn"):
+    if d.name.lower().split("-")[0] in ("numpy", "numba", "nvidia", "torch", "cupy", "pytest", "tinygrad_rnn"):
         print(d.name, d.version)'
 section "backends" "$python" -m tinygrad_rnn backends
-section "device" nvidia-smi || true
+[ -n "$rehearse" ] || section "device" nvidia-smi
 
-if ! section "the backend says it can be used" "$python" -c '
+if ! section "the backend says it can be used" "$python" -c "
 import tinygrad_rnn as tg
-with tg.use_backend("cupy"):
+with tg.use_backend('$backend') as backend:
     x = tg.ones((3, 4))
     assert (x @ x.T).numpy().tolist() == [[4.0] * 3] * 3
-    print(tg.get_backend())'; then
+    print(backend, getattr(backend, 'memory', lambda: '')())"; then
     say "" "RESULT: no usable GPU or no CuPy; nothing was confirmed"
     exit 2
 fi
 
-LINES_KEPT=200 section "the conformance suite" \
-    "$python" -m tinygrad_rnn.testing backend cupy --json "${report%.txt}.conformance.json"
 pytest=("$python" -m pytest -p no:cacheprovider -q)
-section "the tests written for a GPU" "${pytest[@]}" tests/gpu
-TINYGRAD_RNN_BACKEND=cupy section "every test, on this backend" "${pytest[@]}" tests
-for cell in lstm gru LayerNormLSTMCell; do
-    section "example: char_lm --cell $cell" \
-        "$python" examples/char_lm.py --backend cupy --cell "$cell" --quick --out "$work/$cell"
-done
-TINYGRAD_RNN_BACKEND=cupy section "example: dinner" "$python" examples/dinner.py --quick
+few=()
+[ -z "$rehearse" ] || few=(--collect-only)
 
-if command -v compute-sanitizer > /dev/null; then
-    for tool in memcheck racecheck; do
-        section "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 9 \
-            "${pytest[@]}" tests/gpu -k "not long"
-    done
-else
-    say "" "compute-sanitizer is not installed: memcheck and racecheck did not run"
+if wants gpu; then
+    section "the tests written for a GPU" "${pytest[@]}" "${few[@]}" tests/gpu
 fi
-
-if [ -f tests/bench/gpu.py ]; then
-    LINES_KEPT=400 section "bench against PyTorch" "$python" tests/bench/gpu.py
-else
-    say "" "tests/bench/gpu.py does not exist: no speed was measured"
+if wants conformance; then
+    level=()
+    [ -z "$rehearse" ] || level=(--level 0)
+    LINES_KEPT=200 section "the conformance suite" "$python" -m tinygrad_rnn.testing backend $backend \
+        --json "${report%.txt}.conformance.json" "${level[@]}"
+fi
+if wants parity; then
+    TINYGRAD_RNN_BACKEND=$backend section "parity with PyTorch" \
+        "${pytest[@]}" "${few[@]}" tests/nn/test_torch_parity.py tests/optim/test_against_torch.py
+fi
+if wants suite; then
+    TINYGRAD_RNN_BACKEND=$backend section "every test, on this backend" \
+        "${pytest[@]}" "${few[@]}" tests --ignore=tests/gpu --ignore=tests/gpu_source --ignore=tests/numba
+fi
+if wants examples; then
+    for cell in lstm gru LayerNormLSTMCell; do
+        section "example: char_lm --cell $cell" "$python" examples/char_lm.py \
+            --backend $backend --cell "$cell" --quick --out "$work/$cell"
+    done
+    for name in dinner own_cell long_memory time_series; do
+        section "example: $name" "$python" "examples/$name.py" \
+            --backend $backend --quick --out "$work/$name"
+    done
+fi
+if wants sanitizer; then
+    if command -v compute-sanitizer > /dev/null && [ -z "$rehearse" ]; then
+        for tool in memcheck racecheck; do
+            section "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 9 \
+                "${pytest[@]}" tests/gpu -k "sanitizer or (agree and launches and full)"
+        done
+    else
+        say "" "== compute-sanitizer" "-- it is not installed, or this is a rehearsal: it did not run"
+    fi
+fi
+if wants bench; then
+    if "$python" -c 'import torch' 2> /dev/null; then
+        how=(--minutes "${MINUTES:-8}" --roads --json "${report%.txt}.bench.json")
+        [ -z "$rehearse" ] || how=(--rehearse)
+        LINES_KEPT=400 section "bench against PyTorch" "$python" tests/bench/gpu.py "${how[@]}"
+    else
+        say "" "== bench against PyTorch" "-- PyTorch is not installed: no speed was compared"
+    fi
 fi
 
 say "" "RESULT: $failures section(s) failed"

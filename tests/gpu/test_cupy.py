@@ -1,8 +1,11 @@
-"""The CuPy backend where there is a GPU: it computes what NumPy computes. Skipped elsewhere."""
+"""The CuPy backend where there is a GPU: it computes what NumPy computes. Skipped elsewhere.
+
+What is named "persistent" is small enough for compute-sanitizer; what is named "long" is not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,12 +15,15 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import nn, optim
 from tinygrad_rnn.nn import functional as F
 
-LAYERS: dict[str, Callable[[], Any]] = {
-    "RNN": lambda: nn.RNN(5, 7, num_layers=2),
-    "LSTM": lambda: nn.LSTM(5, 7, num_layers=2, bidirectional=True),
-    "GRU": lambda: nn.GRU(5, 7),
-    "layer-norm LSTM": lambda: nn.Recurrent(nn.LayerNormLSTMCell(5, 7)),
+LAYERS: dict[str, Callable[[int, int], Any]] = {
+    "RNN": lambda i, h: nn.RNN(i, h, num_layers=2),
+    "LSTM": lambda i, h: nn.LSTM(i, h, num_layers=2, bidirectional=True),
+    "GRU": lambda i, h: nn.GRU(i, h),
+    "GRU, reset before": lambda i, h: nn.Recurrent(nn.GRUCell(i, h, reset_after=False)),
+    "peephole LSTM": lambda i, h: nn.Recurrent(nn.PeepholeLSTMCell(i, h)),
+    "layer-norm LSTM": lambda i, h: nn.Recurrent(nn.LayerNormLSTMCell(i, h)),
 }
+ROADS = ("persistent", "graph", "launches")
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +34,101 @@ def cupy() -> Any:
         pytest.skip(str(error))
 
 
-def gradients(make: Callable[[], Any], backend: str, lengths: Any) -> list[np.ndarray]:
-    """Output and gradients of a seeded layer in float64, computed on a backend."""
+@pytest.fixture
+def settings(cupy: Any) -> Iterator[Any]:
+    """The backend's settings, put back afterwards."""
+    found = cupy.settings
+    before = found.tf32, found.loops
+    yield found
+    found.tf32, found.loops = before
+
+
+def gradients(
+    make: Callable[[], Any], backend: str, lengths: Any, dtype: str = "float64",
+    shape: tuple[int, int, int] = (6, 4, 5), runs: int = 1,
+) -> list[np.ndarray]:  # fmt: skip
+    """Output and gradients of a seeded layer, computed on a backend, several times over."""
     rng = np.random.default_rng(7)
     with tg.use_backend(backend):
         tg.manual_seed(3)
-        layer = make().to("float64")
-        x = tg.tensor(rng.normal(size=(6, 4, 5)), requires_grad=True)
-        y, _ = layer(x, lengths=lengths)
-        (y * tg.tensor(rng.normal(size=y.shape))).sum().backward()
+        layer = make().to(dtype)
+        given = rng.normal(size=shape).astype(dtype)
+        weights = tg.tensor(rng.normal(size=(*shape[:2], layer(tg.tensor(given))[0].shape[-1])))
+        for _ in range(runs):
+            x = tg.tensor(given, requires_grad=True)
+            for p in layer.parameters():
+                p.grad = None
+            y, _ = layer(x, lengths=lengths)
+            (y * weights.astype(dtype)).sum().backward()
         found = [y.detach(), x.grad, *(p.grad for p in layer.parameters())]
-        return [value.numpy() for value in found]
+        return [value.numpy().astype("f8") for value in found]
 
 
+def agree(here: list[np.ndarray], there: list[np.ndarray], limit: float) -> None:
+    for i, (a, b) in enumerate(zip(here, there, strict=True)):
+        scale = max(1.0, float(np.abs(b).max(initial=0)))
+        off = float(np.abs(a - b).max(initial=0)) / scale
+        assert off <= limit, f"result {i} {a.shape}: off by {off:.3g}, more than {limit}"
+
+
+@pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("lengths", [None, [6, 0, 3, 1]], ids=["full", "ragged"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_agree_with_numpy(cupy: Any, name: str, lengths: Any) -> None:
-    here = gradients(LAYERS[name], "cupy", lengths)
-    there = gradients(LAYERS[name], "numpy", lengths)
-    for a, b in zip(here, there, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+def test_layers_agree_with_numpy(settings, name, lengths, road):
+    """Three runs: the second replays what the first one captured."""
+    settings.loops = road
+
+    def make() -> Any:
+        return LAYERS[name](5, 7)
+
+    here = gradients(make, "cupy", lengths, runs=3)
+    agree(here, gradients(make, "numpy", lengths), 1e-9)
 
 
-def test_random_numbers_have_the_same_bits(cupy: Any) -> None:
+@pytest.mark.parametrize("kind, limit", [("float32", 2e-4), ("tf32", 3e-2), ("float16", 3e-2)])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("sizes", [(33, 16, 64, 128), (20, 5, 30, 200), (9, 70, 8, 96)], ids=str)
+def test_single_precision_on_both_roads(settings, name, kind, limit, sizes):
+    T, B, I, H = sizes
+    settings.tf32, dtype = kind == "tf32", "float32" if kind == "tf32" else kind
+    make = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}[name]
+    truth = gradients(lambda: make(I, H), "numpy", None, "float64", (T, B, I))
+    for road in ("persistent", "graph"):
+        settings.loops = road
+        here = gradients(lambda: make(I, H), "cupy", None, dtype, (T, B, I), runs=3)
+        agree(here, truth, limit)
+
+
+@pytest.mark.parametrize("kind", ["float32", "tf32", "float16", "float64"])
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_persistent_kernels_under_a_sanitizer(settings, name, kind):
+    """Small, and with all that can go wrong: several blocks and groups, rows that do not fill."""
+    settings.loops, settings.tf32 = "persistent", kind == "tf32"
+    make, dtype = {"LSTM": nn.LSTM, "GRU": nn.GRU}[name], "float32" if kind == "tf32" else kind
+    truth = gradients(lambda: make(3, 40), "numpy", None, "float64", (4, 9, 3))
+    here = gradients(lambda: make(3, 40), "cupy", None, dtype, (4, 9, 3))
+    agree(here, truth, {"float64": 1e-9, "float32": 1e-5}.get(kind, 3e-2))
+
+
+def test_the_same_bits_at_every_run(settings):
+    for road in ("persistent", "graph"):
+        settings.loops = road
+        first = gradients(lambda: nn.LSTM(16, 64), "cupy", None, "float32", (50, 16, 16))
+        for _ in range(3):
+            again = gradients(lambda: nn.LSTM(16, 64), "cupy", None, "float32", (50, 16, 16))
+            assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_the_road_is_shown(settings, cupy):
+    settings.loops = "auto"
+    with tg.use_backend("cupy"):
+        layer = nn.LSTM(8, 256)
+        found = tg.explain(lambda x: layer(x)[0])(tg.ones((9, 16, 8)))
+    (how,) = [how for name, how in cupy.report(found.graph) if name == "scan"]
+    assert how.startswith("persistent kernel")
+
+
+def test_random_numbers_have_the_same_bits(cupy):
     draws = []
     for backend in ("cupy", "numpy"):
         with tg.use_backend(backend):
@@ -58,10 +136,20 @@ def test_random_numbers_have_the_same_bits(cupy: Any) -> None:
     assert np.array_equal(*draws)
 
 
-def test_long_training_keeps_its_memory(cupy: Any) -> None:
-    """10,000 compiled steps use no more GPU memory than the first hundred."""
-    import cupy as cp
+def test_running_out_of_memory_is_survived(cupy):
+    with tg.use_backend("cupy"):
+        small = tg.ones((1000,))
+        with pytest.raises(tg.errors.BackendError, match="out of GPU memory") as found:
+            tg.ones((1 << 20, 1 << 20))
+        assert isinstance(found.value, MemoryError)
+        assert (small + small).sum().item() == 2000.0
+        assert cupy.memory().used > 0
 
+
+@pytest.mark.parametrize("road", ["persistent", "graph"])
+def test_long_training_keeps_its_memory(settings, cupy, road):
+    """10,000 compiled steps use no more GPU memory than the first hundred."""
+    settings.loops = road
     with tg.use_backend("cupy"):
         model = nn.LSTM(8, 16)
         optimizer = optim.Adam(model.parameters(), lr=1e-3)
@@ -76,9 +164,12 @@ def test_long_training_keeps_its_memory(cupy: Any) -> None:
             return loss
 
         x = tg.ones((5, 4, 8))
-        used = []
+        used, free = [], []
         for k in range(10_000):
             step(x)
             if k in (100, 9_999):
-                used.append(cp.get_default_memory_pool().used_bytes())
+                cupy.synchronize()
+                used.append(cupy.memory().used)
+                free.append(cupy.memory().free)
     assert used[1] <= used[0]
+    assert free[1] >= free[0] - (1 << 20)  # nothing grows outside of the pool either

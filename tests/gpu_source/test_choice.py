@@ -55,6 +55,8 @@ def test_known_cases() -> None:
     assert "do not fit" in choose(lstm(2048, 16), H200).why
     slow = choose(lstm(1024, 128, back=True), H200)
     assert slow.shape is None and slow.persistent > slow.graph
+    old = choose(lstm(256, 16, "float16"), H200._replace(tensor_cores=False), "persistent")
+    assert old.shape is None and "older than sm_80" in old.why
     # asked for, it is taken all the same
     assert choose(lstm(1024, 128), H200, "persistent").shape is not None
     assert choose(lstm(64, 4), H200, "graph").shape is None

@@ -44,7 +44,7 @@ class ndarray:
         return wrap(self._host[unwrap(index)])
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        assert device.state.recording is None, "not while a graph is captured"
+        assert device.here.recording is None, "not while a graph is captured"
         self._host[unwrap(index)] = unwrap(value)
 
     def __len__(self) -> int:
@@ -94,15 +94,19 @@ def unwrap(x: Any) -> Any:
 
 
 def wrap(x: Any) -> Any:
-    if isinstance(x, np.ndarray | np.generic):
-        return ndarray(np.asarray(x))
-    return x
+    if not isinstance(x, np.ndarray | np.generic):
+        return x
+    host = np.asarray(x)
+    if host.base is None:  # not a view of another array: it takes memory of the device
+        host = memory.get_default_memory_pool().take(host.shape, host.dtype)
+        host[...] = x
+    return ndarray(host)
 
 
 def _lifted(function: Any) -> Any:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        assert device.state.recording is None, f"{function} while a graph is captured"
+        assert device.here.recording is None, f"{function} while a graph is captured"
         out = kwargs.get("out")
         with np.errstate(all="ignore"):
             found = function(*map(unwrap, args), **{k: unwrap(v) for k, v in kwargs.items()})
@@ -132,7 +136,7 @@ for _name in OPERATORS:
 
 
 def empty(shape: Any, dtype: Any = float) -> ndarray:
-    assert device.state.recording is None, "no memory is taken while a graph is captured"
+    assert device.here.recording is None, "no memory is taken while a graph is captured"
     return ndarray(memory.get_default_memory_pool().take(shape, np.dtype(dtype)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -20,8 +21,6 @@ class Waited(AssertionError):
 
 
 class _State:
-    stream: Any
-    recording: list[Callable[[], None]] | None = None
     may_wait = False
     captures = 0
     attributes: ClassVar[dict[str, int]] = {
@@ -31,6 +30,15 @@ class _State:
     }
 
 
+class _OfThread(threading.local):
+    """What CUDA knows of a thread; None: the default stream, no capture."""
+
+    stream: Any = None
+    recording: list[Callable[[], None]] | None = None
+    device = 0
+
+
+here = _OfThread()
 state = _State()
 
 
@@ -50,10 +58,10 @@ def allowed_to_wait() -> Iterator[None]:
 
 def enqueue(work: Callable[[], None]) -> None:
     """Do something on the current stream: now, or at every launch of the graph being captured."""
-    if state.recording is None:
+    if here.recording is None:
         work()
     else:
-        state.recording.append(work)
+        here.recording.append(work)
 
 
 _numbers = itertools.count(1)
@@ -63,22 +71,23 @@ class Stream:
     def __init__(self, null: bool = False, non_blocking: bool = False):
         self.ptr = 0 if null else next(_numbers)
         self.before: list[Any] = []
+        self.waited: list[Event] = []
 
     def __enter__(self) -> Stream:
-        self.before.append(state.stream)
-        state.stream = self
+        self.before.append(here.stream)
+        here.stream = self
         return self
 
     def __exit__(self, *_: Any) -> None:
-        state.stream = self.before.pop()
+        here.stream = self.before.pop()
 
     def begin_capture(self) -> None:
         assert self.ptr, "cannot capture on the default stream"
-        assert state.recording is None and state.stream is self
-        state.recording = []
+        assert here.recording is None and here.stream is self
+        here.recording = []
 
     def end_capture(self) -> Graph:
-        works, state.recording = state.recording, None
+        works, here.recording = here.recording, None
         state.captures += 1
         return Graph(works)
 
@@ -87,6 +96,7 @@ class Stream:
 
     def wait_event(self, event: Event) -> None:
         assert event.recorded
+        self.waited.append(event)
 
 
 class Graph:
@@ -114,7 +124,10 @@ class Device:
     compute_capability = "90"
 
     def __init__(self, device: int | None = None):
-        self.id = device or 0
+        self.id = here.device if device is None else device
+
+    def use(self) -> None:
+        here.device = self.id
 
     def __enter__(self) -> Device:
         return self
@@ -131,7 +144,7 @@ class Device:
 
 
 def get_current_stream() -> Stream:
-    return state.stream
+    return here.stream or NULL
 
 
 def is_available() -> bool:
@@ -143,7 +156,7 @@ def _memory_info() -> tuple[int, int]:
     return pool.limit - pool.total_bytes(), pool.limit
 
 
-state.stream = Stream(null=True)
+NULL = Stream(null=True)
 runtime = SimpleNamespace(
     CUDARuntimeError=CUDARuntimeError,
     CUDA_R_16F=2,
@@ -151,6 +164,6 @@ runtime = SimpleNamespace(
     CUDA_R_32F=0,
     CUDA_R_64F=1,
     memGetInfo=_memory_info,
-    getDeviceCount=lambda: 1,
-    getDeviceProperties=lambda i: {"name": b"a fake"},
+    getDeviceCount=lambda: 2,
+    getDeviceProperties=lambda i: {"name": b"fake %d" % i},
 )

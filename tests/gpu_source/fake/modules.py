@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,7 @@ QUIET = "-Wno-unused-function -Wno-unused-variable -Wno-unknown-pragmas".split()
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 FAILURES = {1: "threads wait for what never comes", 2: "a thread ended while others wait for it"}
 SIGNATURE = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\)')
+_one_at_a_time = threading.Lock()
 #: kernels launched so far
 launches = 0
 #: functions are known by numbers that never come again
@@ -90,10 +92,11 @@ class Function:
 
         def run() -> None:
             global launches
-            launches += 1
-            failure = emulator().emulate(
-                self.call, numbers, *three, shared_mem, int(enable_cooperative_groups), seed
-            )
+            with _one_at_a_time:
+                launches += 1
+                failure = emulator().emulate(
+                    self.call, numbers, *three, shared_mem, int(enable_cooperative_groups), seed
+                )
             assert not failure, f"{self.name}: {FAILURES[failure]}"
 
         enqueue(run)
