@@ -12,7 +12,7 @@ the band, but the future is not like the training data. So the band is widened, 
 what nine of ten of the last values have needed that were known by then (conformal calibration;
 Romano, Patterson, Candès, 2019; on line: Gibbs, Candès, 2021):
 
-    d(t) = 90 % quantile of max(ŷ_5%(s) - y(s), y(s) - ŷ_95%(s)),  t - shift - window <= s < t - shift
+    d(t) = 90 % quantile of max(ŷ_5%(s) - y(s), y(s) - ŷ_95%(s)),  s = t-shift-window ... t-shift
 
 Baseline: the seasonal naive forecast, y one week or one cycle of 11 years before. The mean absolute
 scaled error (MASE) is the error divided by the naive one's on the training data.
