@@ -29,7 +29,7 @@ FLOORS = [
     {"lower", "explanation", "call"},
     {"passes"},
     {"scan"},
-    {"residuals", "invariants"},
+    {"residuals", "invariants", "scan_arguments"},
     {"derivatives"},
     {"autodiff"},
     {"pullbacks"},

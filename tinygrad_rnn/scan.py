@@ -18,16 +18,17 @@ from .errors import ArgumentError, DTypeError, ShapeError
 from .graph import Graph, Node, Var
 from .invariants import hoist
 from .ops.contraction import contract
-from .ops.creation import tensor, zeros_like
+from .ops.creation import zeros_like
 from .ops.movement import Concat, moveaxis, narrow, reshape
 from .ops.transcendental import Tanh
 from .primitive import Arg, Flags, Operands, Primitive, Sample, apply, bind, bind_all, item
 from .residuals import NOWHERE, derive, inner, with_residuals
+from .scan_arguments import check_carry, length_of, tensors
 from .tensor import Tensor, Tracked, Value, wrap
-from .trace import Tracer
-from .tree import flatten, paths, unflatten
+from .trace import Tracer, state
+from .tree import paths, unflatten
 from .types import Type, float64
-from .vectorize import batch_graph, lead
+from .vectorize import batch_graph, lead, replay
 
 SAVE = ("auto", "carry")
 
@@ -184,6 +185,11 @@ def single(op: type[Primitive], attrs: dict[str, Any], types: tuple[Type, ...]) 
 _singles = ProgramCache()
 
 
+#: Operations of a loop inside a loop's step, in all its steps, up to which it is written out there.
+WRITTEN_OUT = 100
+STEP = "the step of scan"
+
+
 # --- the function --------------------------------------------------------------------------------
 
 
@@ -208,16 +214,20 @@ def scan(
     carry, x and y are trees of tensors; xs has leaves [T, ...] and may be None when `length` is
     given. Tensors that `step` captures (weights) get gradients too. `save`: what the forward loop
     keeps for the backward loop, "auto" (what its derivative reads) or "carry" (recompute the rest).
+    A short loop without xs and ys in the step of another one (the stages of a solver, say) is
+    written out there, so that the outer loop is one program.
 
-    >>> total, sums = scan(lambda c, x: (c + x, c + x), tensor(0.0), tensor([1.0, 2.0, 3.0]))
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor([1.0, 2.0, 3.0])
+    >>> total, sums = tg.scan(lambda c, x: (c + x, c + x), tg.tensor(0.0), x)
     >>> total.item(), sums.tolist()
     (6.0, [1.0, 3.0, 6.0])
     """
     if save not in SAVE:
         raise ArgumentError(f"scan: save={save!r}, expected one of {SAVE}.")
-    carry_leaves, carry_def = _tensors("scan: carry", carry)
-    x_leaves, x_def = _tensors("scan: xs", xs)
-    T = _length(x_leaves, paths(xs, "xs"), length)
+    carry_leaves, carry_def = tensors("scan: carry", carry)
+    x_leaves, x_def = tensors("scan: xs", xs)
+    T = length_of(x_leaves, paths(xs, "xs"), length)
     operands = carry_leaves + x_leaves
     backend = operands[0].backend if operands else get_backend()
     body, captured, out_def, y_def = _trace_step(
@@ -230,47 +240,15 @@ def scan(
     }  # fmt: skip
     if not body.outputs:
         return carry, unflatten(y_def, [])
+    states_only = not x_leaves and len(body.outputs) == len(carry_leaves)
+    in_a_step = state.tracer is not None and state.tracer.what == STEP
+    if in_a_step and states_only and save == "auto" and T * len(body.nodes) <= WRITTEN_OUT:
+        for _ in range(T):
+            carry_leaves = replay(body, [*captured, *carry_leaves])
+        return unflatten(out_def, carry_leaves), unflatten(y_def, [])
     outs = bind_all(Scan, *captured, *carry_leaves, *x_leaves, **attrs)
     n = len(carry_leaves)
     return unflatten(out_def, outs[:n]), unflatten(y_def, outs[n:])
-
-
-def _argument(step: Callable[..., Any]) -> str:
-    """The name of the step's first parameter, to speak of it in the user's words."""
-    import inspect  # slow to import, and needed for messages only
-
-    try:
-        names = [p for p in inspect.signature(step).parameters if p != "self"]
-    except (TypeError, ValueError):
-        names = []
-    return names[0] if names else "carry"
-
-
-def _tensors(what: str, tree: Any) -> tuple[list[Tensor], Any]:
-    leaves, treedef = flatten(tree)
-    out = []
-    for leaf in leaves:
-        if not isinstance(leaf, Tensor | np.ndarray | np.generic | int | float):
-            raise DTypeError(f"{what}: a leaf is a {type(leaf).__name__}, expected tensors.")
-        out.append(leaf if isinstance(leaf, Tensor) else tensor(leaf))
-    return out, treedef
-
-
-def _length(xs: Sequence[Tensor], names: Sequence[str], length: int | None) -> int:
-    sizes: dict[int, str] = {} if length is None else {int(length): "length"}
-    for x, name in zip(xs, names):
-        if not x.ndim:
-            raise ShapeError(f"scan: {name} is {x.type}; xs need a leading axis of time steps.")
-        sizes.setdefault(x.shape[0], name)
-    if not sizes:
-        raise ArgumentError("scan: xs has no leaves; give the number of steps as length=.")
-    if len(sizes) > 1:
-        found = ", ".join(f"{name} has {n}" for n, name in sizes.items())
-        raise ShapeError(f"scan: the number of time steps differs: {found}.")
-    T = next(iter(sizes))
-    if T < 0:
-        raise ArgumentError(f"scan: length={T} is negative.")
-    return T
 
 
 def _trace_step(
@@ -282,7 +260,7 @@ def _trace_step(
     x_def: Any,
 ) -> tuple[Graph, list[Tensor], Any, Any]:
     """The body `consts, carry, x -> carry, y`, the captured tensors, the trees of both results."""
-    with Tracer("the step of scan", backend) as tracer:
+    with Tracer(STEP, backend) as tracer:
 
         def fresh(t: Type) -> Tensor:
             return wrap(Value(t, tracer.input(t), backend))
@@ -295,41 +273,14 @@ def _trace_step(
                 f"scan: the step must return (carry, y), got {type(result).__name__}; "
                 "return (carry, None) if there is nothing to stack."
             )
-        new, out_def = _tensors("scan: the new carry", result[0])
-        _check_carry(step, carry, carry_def, new, out_def)
-        ys, y_def = _tensors("scan: y", result[1])
+        new, out_def = tensors("scan: the new carry", result[0])
+        check_carry(step, carry, carry_def, new, out_def)
+        ys, y_def = tensors("scan: y", result[1])
         outputs = [tracer.lift(t._value, t) for t in (*new, *ys)]
         graph = tracer.finish(outputs, captured=False)
     captures = list(tracer.captures.values())
     body = Graph([*(cap.var for cap in captures), *graph.inputs], graph.nodes, graph.outputs)
     return body, [cap.handle for cap in captures], out_def, y_def
-
-
-def _check_carry(
-    step: Callable[..., Any],
-    old: Sequence[Tensor],
-    old_def: Any,
-    new: Sequence[Tensor],
-    new_def: Any,
-) -> None:
-    if old_def != new_def:
-        raise ShapeError(
-            "scan: the step returns a carry of another structure than it was given:\n"
-            f"  given    {old_def}\n  returned {new_def}\n"
-            "Return the new carry in the structure of the old one, and y as second result."
-        )
-    if all(a.type is b.type for a, b in zip(old, new)):
-        return
-    names = paths(unflatten(old_def, old), _argument(step))
-    wrong = [
-        f"  * {name}: given {a.type}, returned {b.type}"
-        for name, a, b in zip(names, old, new)
-        if a.type is not b.type
-    ]
-    raise ShapeError(
-        "scan: the carry must keep its type from step to step, but\n" + "\n".join(wrong) + "\n"
-        "Make the initial carry of the type that the step returns, or cast in the step."
-    )
 
 
 # --- the derivative ------------------------------------------------------------------------------
@@ -435,7 +386,7 @@ def _batch(
         elif b and i >= n_const + n_carry:
             a = moveaxis(a, 1, 0)
         operands.append(a)
-    with Tracer("the step of scan", NOWHERE) as tracer:
+    with Tracer(STEP, NOWHERE) as tracer:
         types = [
             v.type.with_shape((size, *v.type.shape)) if b else v.type
             for v, b in zip(body.inputs, flags)
