@@ -102,6 +102,9 @@ def test_wrong_packages(entries):
     class OldApi(NumpyBackend):
         api = 0
 
+    class NewApi(NumpyBackend):
+        api = 2
+
     class Unknown(NumpyBackend):
         kernels: ClassVar = {"add": np.add, "hyperdrive": np.add}
 
@@ -111,6 +114,7 @@ def test_wrong_packages(entries):
             return "no GPU was found: plug one in"
 
     entries("oldapi", OldApi)
+    entries("newapi", NewApi)
     entries("unknown", Unknown)
     entries("nodevice", NoDevice)
     entries("notabackend", dict)
@@ -118,6 +122,7 @@ def test_wrong_packages(entries):
     entries("noattribute", module="json")
     cases = {
         "oldapi": r"API 0.*API 1.*upgrade",
+        "newapi": r"API 2.*API 1.*upgrade",
         "unknown": r"'unknown'.*unknown primitives.*hyperdrive",
         "nodevice": r"'nodevice' cannot be used here: no GPU was found",
         "notabackend": r"not a subclass of Backend",
@@ -172,7 +177,9 @@ def test_environment_variable():
         assert run(code, TINYGRAD_RNN_BACKEND="numba").stdout.strip() == "numba"
 
 
-def test_use_backend_nests_and_restores(entries):
+def test_use_backend_nests_and_restores(entries, monkeypatch):
+    """And counts for more than the environment variable."""
+    monkeypatch.setenv("TINYGRAD_RNN_BACKEND", "numpy")
     entries("loopback", Loopback)
     tg.use_backend("numpy")
     with tg.use_backend("loopback"):

@@ -114,6 +114,32 @@ def test_a_loop_inside_that_the_carry_does_not_feed_leaves_too():
     assert [loop.products for loop in outer] == [1]
 
 
+def test_a_loop_inside_is_split_too():
+    w, u = f64(I, H, seed=1), f64(H, H, seed=2)
+
+    def step(h, x, w, u):
+        inner = lambda c, v: (tg.tanh(c @ u + v @ w), None)  # noqa: E731
+        return tg.scan(inner, h, tg.stack([x, x * 2.0, -x]))[0], None
+
+    report = explained(step, w, u)
+    (inner,) = [loop for loop in report.loops if loop.length == 3]
+    assert read_by_products(inner) == [(B, H)]
+
+
+def test_what_joins_weights_is_done_once():
+    """The gates' weights are joined, and turned for the way back, before the loop."""
+    us = [f64(H, H, seed=k) for k in range(3)]
+
+    def step(h, x, *us):
+        a, b, c = (h @ u for u in us)
+        return tg.tanh(a + x[:, :1]) * tg.sigmoid(b) + c, None
+
+    for loop in explained(step, *us, derivative=True).loops:
+        fixed = {v for v in loop.body.inputs if v.type.shape[:1] in ((H,), (3 * H,))}
+        reads = [n for n in loop.body.nodes if n.op.name != "contract" and {*n.inputs} & fixed]
+        assert not reads and loop.products == 1
+
+
 def test_a_carry_that_stays_needs_no_loop_of_its_own():
     def run(c, xs):
         def step(carry, x):

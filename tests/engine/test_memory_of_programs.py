@@ -71,6 +71,8 @@ def test_free_memory_is_bounded(monkeypatch):
         pool.empty((n,), np.uint8)
     assert pool._blocks.held <= 100_000
     assert sum(n * len(found) for n, found in pool._blocks.by_size.items()) == pool._blocks.held
+    in_use = [pool.empty((20_000,), np.uint8) for _ in range(9)]
+    assert pool._blocks.held <= 100_000 and len(in_use) == 9
 
 
 def test_threads_share_no_blocks():

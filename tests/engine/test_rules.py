@@ -185,3 +185,16 @@ def test_sums_over_steps(name):
           for f in (run, by_hand))
     ):  # fmt: skip
         close(loop.numpy(), plain.numpy(), 1e-12)
+
+
+def test_sums_that_are_read_at_every_step():
+    xs = f64(4, 3)
+
+    def run(xs):
+        return tg.scan(lambda c, x: (c + x, (c, c + x)), tg.ones((3,), xs.dtype), xs)
+
+    end, (before, after) = tg.jit(run)(xs)
+    want = 1 + np.cumsum(xs.numpy(), 0)
+    close(after.numpy(), want, 1e-14)
+    close(end.numpy(), want[-1], 1e-14)
+    close(before.numpy(), np.concatenate([np.ones((1, 3)), want[:-1]]), 1e-14)

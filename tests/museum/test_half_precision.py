@@ -66,3 +66,5 @@ def test_a_long_sum_stops_at_two_thousand(backend):
     w = tg.ones((1, 1), "float16")
     g = tg.grad(lambda w: tg.scan(lambda c, x: (c, x[None] @ w), tg.zeros(()), xs)[1].sum())(w)
     assert g.item() == pytest.approx(n, rel=1e-3)
+    word, row = np.zeros(n, np.int64), tg.ones((1,), "float16")
+    assert tg.grad(lambda row: tg.take(row, word).sum())(row).item() == pytest.approx(n, rel=1e-3)

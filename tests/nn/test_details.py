@@ -91,6 +91,8 @@ def test_a_weight_set_by_its_flat_name_is_the_layers():
     lstm.weight_ih_l0 = fresh
     assert lstm.stack.layers[0].cell.weight_ih is fresh and lstm.weight_ih_l0 is fresh
     assert [name for name, _ in lstm.named_parameters()] == names
+    lstm.stack.layers[0].cell.weight_ih = other = nn.Parameter(tg.ones((16, 3)))
+    assert lstm.weight_ih_l0 is other
 
 
 # --- modules -------------------------------------------------------------------------------------

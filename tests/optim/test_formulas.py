@@ -42,8 +42,14 @@ def test_groups_have_rates_and_numbers_of_their_own():
 
 
 def test_maximize_goes_up_and_nothing_is_recorded():
+    class Watched(optim.SGD):
+        def update(self, p, *given):
+            new, state = super().update(p, *given)
+            assert p.requires_grad and not new.requires_grad
+            return new, state
+
     (p,) = leaves([2.0])
-    o = optim.SGD([p], lr=0.5, momentum=0.9, maximize=True)
+    o = Watched([p], lr=0.5, momentum=0.9, maximize=True)
     o.step()
     assert p.item() == 3.0 and p.is_leaf and p.requires_grad
     assert not any(t.requires_grad for t in o.state[p].values())
@@ -132,8 +138,8 @@ FORMULAS = {
     ),
     "warmup": (lambda o: ls.LinearWarmup(o, 0.2, 4), lambda t: 0.2 + 0.8 * min(1, t / 4)),
     "sequential": (
-        lambda o: ls.SequentialLR(o, [ls.LinearWarmup(o, 0.5, 2), ls.StepLR(o, 2, 0.1)], [3]),
-        lambda t: 0.5 + 0.5 * min(1, t / 2) if t < 3 else 0.1 ** ((t - 3) // 2),
+        lambda o: ls.SequentialLR(o, [ls.LinearWarmup(o, 0.5, 5), ls.StepLR(o, 2, 0.1)], [3]),
+        lambda t: 0.5 + 0.5 * t / 5 if t < 3 else 0.1 ** ((t - 3) // 2),
     ),
 }  # fmt: skip
 
