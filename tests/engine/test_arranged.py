@@ -33,6 +33,7 @@ STEPS = {
     "joined operand": lambda h, x, p: (tanh(concat([x, h], 1) @ p.joined), x),
     "joined the other way": lambda h, x, p: (tanh(concat([h, x], 1) @ p.behind), h),
     "joined, weight turned": lambda h, x, p: (tanh(linear(concat([x, h], 1), p.tall)), h),
+    "joined behind the weight": lambda h, x, p: (tanh(p.tall @ concat([x.T, h.T], 0)).T, x),
     "joined of three": lambda h, x, p: (
         tanh(concat([h[:, :2], x, h[:, 2:]], 1) @ p.behind), h[:, 1:],
     ),
@@ -81,6 +82,7 @@ STEPS = {
         tanh(h @ p.u + p.bias * 2.0 + p.u.sum(0)), p.bias + x[:, :1],
     ),
     "broadcast terms": lambda h, x, p: (tanh(h @ p.u + x[:, :1] + p.bias[:1] + h[:, 1:2]), h),
+    "a product and one turned": lambda h, x, p: (tanh(h @ p.u + p.v @ h.T + x @ p.w), h),
     "products per sample": lambda h, x, p: (tanh((h[:, None] * h[:, :, None]).sum(1) + h @ p.u), h),
 }  # fmt: skip
 
@@ -113,8 +115,10 @@ def by_hand(step, h, xs, p):
 
 @pytest.mark.parametrize("name", STEPS)
 def test_a_loop_is_its_steps(name):
+    rows = H if name == "a product and one turned" else B
     given = (
-        weight("h", B, H), weight("xs", T, B, I), {n: weight(n, *s) for n, s in SHAPES.items()},
+        weight("h", rows, H), weight("xs", T, rows, I),
+        {n: weight(n, *s) for n, s in SHAPES.items()},
     )  # fmt: skip
 
     def first(run):

@@ -154,6 +154,29 @@ def test_a_carry_that_stays_needs_no_loop_of_its_own():
     assert report.loops[1].residual_bytes == 0
 
 
+def test_a_carry_that_turns_out_to_stay_becomes_a_const():
+    def run(c, xs):
+        return tg.scan(lambda p, x: ((tg.tanh(p[0] * p[1] + x), p[1].T.T), None), (c, c * 2.0), xs)
+
+    (loop,) = tg.explain(run)(f64(B, H), f64(T, B, H)).loops
+    assert loop.carry == (f"f64[{B},{H}]",)
+
+
+def test_a_product_that_only_a_sum_needs_leaves_the_loop():
+    u, v = f64(H, H, seed=1), f64(H, H, seed=2)
+
+    def run(h, xs):
+        def step(carry, x):
+            h, total = carry
+            z = tg.tanh(h @ v)
+            return (tg.tanh(h @ u + x), total + z), z
+
+        return tg.scan(step, (h, tg.zeros_like(h)), xs)
+
+    report = tg.explain(run)(f64(B, H), f64(T, B, H))
+    assert report.loops[0].products == 1 and report.products_outside == 1
+
+
 def test_gradients_of_weights_are_products_after_the_loop():
     u = f64(H, H, seed=1)
     report = explained(lambda h, x, u: (tg.tanh(h @ u), None), u, derivative=True)

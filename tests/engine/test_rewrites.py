@@ -33,6 +33,9 @@ PROGRAMS = {
     "reshape of reshape": lambda x, y: x.reshape(6, 4).reshape(3, 8) + 1.0,
     "reshape there and back": lambda x, y: x.reshape(6, 4).reshape(2, 3, 4) * y,
     "transpose of transpose": lambda x, y: x.transpose((1, 2, 0)).transpose((1, 2, 0)) + 1.0,
+    "transpose of another transpose": lambda x, y: (
+        x.transpose((1, 2, 0)).transpose((0, 2, 1)) + 1.0
+    ),
     "transpose there and back": lambda x, y: x.transpose((1, 2, 0)).transpose((2, 0, 1)) * y,
     "cast there and back": lambda x, y: (x / 3).astype("float32").astype("float64") + y,
     "cast to a narrower kind": lambda x, y: (x / 3).astype("float32").astype("float16"),
@@ -75,6 +78,9 @@ PROGRAMS = {
         "abk,cdk->abcd", x.transpose((1, 2, 0)), y.transpose((1, 2, 0))
     ),
     "literals": lambda x, y: x * (tg.tensor(0.1) + 0.2).astype("float64") + y,
+    "literals of single precision": lambda x, y: (
+        x * (tg.full((), 0.1) * tg.full((), 0.1)).astype("float64")
+    ),
     "literals beyond their range": lambda x, y: x.astype("float16") * (tg.exp(80.0) * 1e10),
     "literals in half precision": lambda x, y: (
         x.astype("float16") + (tg.full((), 2048.0, "float16") + 1.0)

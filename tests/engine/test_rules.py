@@ -187,14 +187,31 @@ def test_sums_over_steps(name):
         close(loop.numpy(), plain.numpy(), 1e-12)
 
 
-def test_sums_that_are_read_at_every_step():
-    xs = f64(4, 3)
+CARRIES = {
+    "read after every step": lambda c, x: ((n := c + x), n),
+    "read before every step": lambda c, x: (c + x, c),
+    "taken away": lambda c, x: (c - x, None),
+    "taken from": lambda c, x: (x - c, None),
+    "one number": lambda c, x: (c + x[:1], None),
+    "one number that is read": lambda c, x: ((n := x[:1] + c), n * x),
+}
+
+
+@pytest.mark.parametrize("start", [tg.zeros, tg.ones])
+@pytest.mark.parametrize("name", CARRIES)
+def test_what_looks_like_a_sum_over_steps(name, start):
+    step, xs = CARRIES[name], f64(4, 3)
 
     def run(xs):
-        return tg.scan(lambda c, x: (c + x, (c, c + x)), tg.ones((3,), xs.dtype), xs)
+        end, ys = tg.scan(step, start((3,), xs.dtype), xs)
+        return [end] if ys is None else [end, ys]
 
-    end, (before, after) = tg.jit(run)(xs)
-    want = 1 + np.cumsum(xs.numpy(), 0)
-    close(after.numpy(), want, 1e-14)
-    close(end.numpy(), want[-1], 1e-14)
-    close(before.numpy(), np.concatenate([np.ones((1, 3)), want[:-1]]), 1e-14)
+    c, ys = start((3,), xs.dtype), []
+    for x in tg.unstack(xs):
+        c, y = step(c, x)
+        ys.append(y)
+    for got in (tg.jit(run)(xs), run(xs)):
+        assert got[0].shape == (3,)
+        close(got[0].numpy(), c.numpy(), 1e-14)
+        if ys[0] is not None:
+            close(got[1].numpy(), tg.stack(ys).numpy(), 1e-14)
