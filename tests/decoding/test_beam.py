@@ -114,6 +114,24 @@ def test_beam_search_finds_what_greedy_misses():
     assert best.tokens == [2, 3, 3] and abs(best.score - np.log(0.4)) < 1e-12
 
 
+def test_what_the_step_hands_through_stays_with_its_sequence():
+    """A leaf that never changes is not copied; others follow their candidate."""
+    model, seen = Model(5), []
+
+    def step(tokens, state):
+        logits, new = model.step(tokens, {"s": state["s"]})
+        seen.append(state["memory"])
+        return logits + 0 * state["memory"].numpy(), {**state, **new}
+
+    memory = tg.tensor([[1.0], [2.0], [3.0]])
+    state = {"s": model.start, "memory": memory}
+    found = decoding.beam_search(step, state, [0, 1, 3], 5, beam_width=3)
+    wanted = decoding.beam_search(model.step, {"s": model.start}, [0, 1, 3], 5, beam_width=3)
+    assert found == wanted
+    assert all(m is seen[0] for m in seen)
+    assert seen[0].tolist() == [[1.0]] * 3 + [[2.0]] * 3 + [[3.0]] * 3
+
+
 def test_refusals():
     model = Model(0)
     for options, text in (

@@ -13,7 +13,7 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError
 from ..tensor import Tensor
-from ..tree import tree_map
+from ..tree import flatten, tree_map
 from .sampling import until
 from .steps import Array, Step, call, check_length, check_state, first_tokens, log_softmax
 
@@ -60,7 +60,7 @@ def beam_search(
     start = first_tokens(where, first)
     B = start.size
     rows = np.repeat(np.arange(B), K)
-    state = pick(check_state(where, state, B), rows)
+    state = repeated = pick(check_state(where, state, B), rows)
     tokens = start[rows]
     scores = np.full((B, K), -math.inf)
     scores[:, 0] = 0.0  # all K candidates are the same at first
@@ -86,7 +86,7 @@ def beam_search(
         sizes, done = sizes + ~done, done | (token == eos)
         parents.append(parent)
         chosen.append(token)
-        state = pick(state, (np.arange(B)[:, None] * K + parent).ravel())
+        state = pick(state, (np.arange(B)[:, None] * K + parent).ravel(), repeated)
         tokens = token.ravel()
     return [
         [
@@ -98,10 +98,17 @@ def beam_search(
     ]
 
 
-def pick(state: Any, rows: Array) -> Any:
-    """The state of other rows."""
+def pick(state: Any, rows: Array, repeated: Any = None) -> Any:
+    """The state of other rows of the same sequences.
+
+    A leaf that the step handed through since it was `repeated` has equal rows for all candidates
+    of a sequence: it stays as it is (an encoder's outputs are large).
+    """
+    same = {id(leaf._value.data) for leaf in flatten(repeated)[0]}
 
     def take(leaf: Tensor) -> Tensor:
+        if id(leaf._value.data) in same:
+            return leaf
         return ops.take(leaf, ops.tensor(rows).to(leaf.backend), axis=0)
 
     return tree_map(take, state)
