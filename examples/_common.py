@@ -26,6 +26,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,23 @@ def need(module: str, package: str | None = None) -> Any:
             f"this example needs the package {name!r}: pip install {name} "
             f"(pip install -e '.[examples]' installs all that the examples need)"
         ) from error
+
+
+def data_file(package: str, path: str, command: str = "") -> Path:
+    """A file or folder that an installed package brings, or how to install it.
+
+    The package is not imported; its requirements need not be there.
+    """
+    try:
+        found = Path(str(distribution(package).locate_file(path)))
+    except PackageNotFoundError as error:
+        command = command or f"pip install {package}"
+        raise SystemExit(
+            f"this example needs the data of the package {package!r}: {command}"
+        ) from error
+    if not found.exists():
+        raise SystemExit(f"the package {package!r} of this version has no file {path}")
+    return found
 
 
 def read_text(path: Path, option: str = "--text") -> str:

@@ -25,6 +25,11 @@ EXAMPLES: dict[str, float | Callable[[Any], bool]] = {
     "dialog": 2.2,
     "dinner": 1e-9,
     "gradient_flow": lambda report: report.scores[0].reached and report.scores[0].baseline[1] > 1e6,
+    "names_in_text": 0.02,  # entropy 0.04
+    "part_of_speech": 2.5,
+    "sentiment": 0.68,
+    "speech": lambda report: report.loss < 3 and report["speakers named"] > 0.8,
+    "translate": 2.3,
     "long_memory": lambda report: report.scores[0].value < 0.03,
     "own_cell": 4.0,
     "question": 1.8,

