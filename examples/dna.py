@@ -1,0 +1,243 @@
+"""DNA: where genes are cut and joined (splice junctions), and where they are (coding regions).
+
+Both networks are bidirectional, as DNA has no time. x_t is a group of three letters:
+
+    e_t = E[x_t],  h→_t = GRU(h→_{t-1}, e_t),  h←_t = GRU(h←_{t+1}, e_t)
+    junction:  ŷ = softmax(V [h→_m; h←_m] + c)          m: the middle of 60 letters
+    genes:     ŷ_t = softmax(V [h→_t; h←_t] + c)        one label for every three letters
+
+A junction is EI (a gene's exon ends, an intron begins), IE, or neither. Baselines: the letters at
+each of the 60 places, weighted by logistic regression, or by their frequencies (a naive Bayes).
+The genes are those of Mycoplasma genitalium, one of the smallest genomes that live; e_t sums the
+three codons that begin in these letters, ŷ_t says in which of six ways they are read, if at all.
+Baselines: codon frequencies in a window; from a start codon to the next stop. The latter is good
+if it is told what the network finds out: that TGA is no stop in Mycoplasma.
+
+    python examples/dna.py
+    python examples/dna.py --genome my.fasta --genes my.gff
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import _genome
+import numpy as np
+from _common import Report, Run, Score, check_known, example, need, read_text
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import nn, optim
+from tinygrad_rnn.metrics import accuracy
+from tinygrad_rnn.nn import functional as F
+
+DATA = Path(__file__).parent / "data"
+CLASSES = ["EI", "IE", "N"]
+ANY = "NDRSYKMWBHV"  # one of several letters
+
+
+class Reader(nn.Module):
+    """Triples of letters int[T,B,G] -> scores f32[T,B,classes], by reading in both directions.
+
+    Each of the G triples of a step has its own embedding; they are summed.
+    """
+
+    def __init__(
+        self, triples: int, groups: int, hidden: int, classes: int, dropout: float
+    ) -> None:
+        self.offsets = triples * np.arange(groups)
+        self.embed, self.dropout = nn.Embedding(triples * groups, hidden), nn.Dropout(dropout)
+        self.rnn = nn.Bidirectional(nn.GRUCell(hidden, hidden), nn.GRUCell(hidden, hidden))
+        self.head = nn.Linear(2 * hidden, classes)
+
+    def forward(self, x: tg.Tensor, middle: bool = False) -> tg.Tensor:
+        h, _ = self.rnn(self.dropout(self.embed(x + self.offsets).sum(axis=-2)))
+        return self.head(self.dropout(h[len(h) // 2] if middle else h))
+
+    def probabilities(self, x: np.ndarray, middle: bool = False) -> np.ndarray:
+        with tg.no_grad():
+            return F.softmax(self(tg.tensor(x), middle)).numpy()
+
+
+def train(run: Run, model: Reader, name: str, steps: int, lr: float, draw, **options) -> float:
+    """Learn from draw() -> (x, y), `steps` times; the mean of the last losses."""
+    optimizer = optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)
+    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+    @tg.jit
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        scores = model(x, **options)
+        loss = F.cross_entropy(
+            scores.reshape(-1, scores.shape[-1]), y.reshape(-1), ignore_index=_genome.UNKNOWN
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optim.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss
+
+    losses = []
+    for _ in run.steps(steps, name, model=model, optimizer=optimizer):
+        losses.append(run.show(step(*draw())))
+        schedule.step()
+    model.eval()
+    return float(np.mean(losses[-20:]))
+
+
+# --- splice junctions ----------------------------------------------------------------------------
+
+
+def read_junctions(path: str, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Letters int[N,60] (4: uncertain) and classes int[N] of training, and those of the test.
+
+    The file has sequences twice; here each counts once, so none is both learned and tested.
+    """
+    lines = sorted(
+        {tuple(line.split()) for line in read_text(Path(path), "--junctions").splitlines()}
+    )
+    if any(len(line) != 2 or len(line[1]) != len(lines[0][1]) for line in lines):
+        raise SystemExit(f"--junctions {path}: every line needs a class and equally many letters")
+    check_known((name for name, _ in lines), CLASSES, f"--junctions {path}", str(CLASSES))
+    check_known("".join(text for _, text in lines), "ACGT" + ANY, f"--junctions {path}", "DNA")
+    x = np.array([["ACGT".find(c) % 5 for c in text] for _, text in lines])
+    y = np.array([CLASSES.index(name) for name, _ in lines])
+    order, test = rng.permutation(len(x)), len(x) // 5
+    return x[order[test:]], y[order[test:]], x[order[:test]], y[order[:test]]
+
+
+def triples(x: np.ndarray) -> np.ndarray:
+    """Letters int[B,60] -> int[58,B,1]: the three that begin at each place, as one number."""
+    return (25 * x[:, :-2] + 5 * x[:, 1:-1] + x[:, 2:]).T[..., None]
+
+
+def weigh_places(x, y, x_test, y_test) -> tuple[str, float]:
+    """The better of two classifiers that weigh each letter at each place."""
+    linear, bayes = need("sklearn.linear_model", "scikit-learn"), need("sklearn.naive_bayes")
+    models = {
+        "logistic regression": linear.LogisticRegression(C=0.1, max_iter=1000),
+        "letter frequencies": bayes.BernoulliNB(),
+    }
+    seen, asked = (np.eye(5)[letters].reshape(len(letters), -1) for letters in (x, x_test))
+    scores = {name: model.fit(seen, y).score(asked, y_test) for name, model in models.items()}
+    return max(scores.items(), key=lambda item: item[1])
+
+
+def effects(model: Reader, x: np.ndarray, label: int) -> np.ndarray:
+    """float[4,60]: what each letter at each place does to log ŷ, on average over x int[B,60]."""
+    changed = np.repeat(x[None], 4 * x.shape[1], axis=0)
+    for k in range(len(changed)):
+        changed[k, :, k % x.shape[1]] = k // x.shape[1]
+    p = model.probabilities(triples(changed.reshape(-1, x.shape[1])), middle=True)[:, label]
+    logs = np.log(p + 1e-3).reshape(4, x.shape[1], -1).mean(axis=-1)
+    return logs - logs.mean(axis=0)
+
+
+def draw_effects(axis, found: np.ndarray, title: str) -> None:
+    """Places count from the junction: -30 ... -1 before it, 1 ... 30 after it."""
+    shown = np.sign(found) * np.sqrt(np.abs(found))  # so that the weak ones are seen, too
+    bound = np.abs(shown).max()
+    axis.imshow(shown, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
+    axis.set(yticks=range(4), yticklabels=_genome.LETTERS, title=title)
+    axis.set_xticks([0, 10, 20, 29, 30, 39, 49, 59], [-30, -20, -10, -1, 1, 10, 20, 30])
+    axis.axvline(29.5, color="black", linewidth=1.5)
+    axis.grid(False)
+
+
+# --- genes ---------------------------------------------------------------------------------------
+
+
+def draw_genes(axis, p: np.ndarray, labels: np.ndarray, begin: int) -> None:
+    """Probabilities [N,7] as colours in six rows, annotated genes as frames around them."""
+    rows = [3, 2, 1, 4, 5, 6]
+    size, right = 3 / 1000, begin + 3 / 1000 * len(p)
+    axis.imshow(
+        p[:, rows].T, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=(begin, right, 6, 0),
+        interpolation="nearest",
+    )  # fmt: skip
+    edges = np.flatnonzero(np.diff(labels, prepend=-9, append=-9))
+    rectangle = need("matplotlib.patches").Rectangle
+    for first, last in itertools.pairwise(edges):
+        if labels[first] > 0:
+            corner = (begin + size * first, rows.index(labels[first]) + 0.06)
+            style = {"fill": False, "edgecolor": "#D55E00", "linewidth": 2}
+            axis.add_patch(rectangle(corner, size * (last - first), 0.88, **style))
+    axis.set(xlabel="thousands of letters", ylabel="how it is read")
+    axis.set_yticks(np.arange(6) + 0.5, ["→ 3", "→ 2", "→ 1", "← 1", "← 2", "← 3"])
+    axis.set_title("Six ways to read DNA: genes found (blue), annotated (frames)")
+    axis.grid(False)
+
+
+@example(
+    quick={"epochs": 2, "steps": 60, "hidden": 32},
+    epochs=(12, "times to read the junctions"),
+    steps=(1200, "training steps on the genome"),
+    codons=(200, "T, codons of the genome in each of the 32 pieces of a step"),
+    hidden=(64, "H, size of the state in each direction"),
+    junctions=(str(DATA / "splice_junctions.txt"), "lines of class and letters"),
+    genome=(str(DATA / "mycoplasma_genitalium.fa"), "a sequence in FASTA format"),
+    genes=(str(DATA / "mycoplasma_genitalium.gff"), "where its genes are, GFF3"),
+)
+def main(
+    run: Run,
+    epochs: int,
+    steps: int,
+    codons: int,
+    hidden: int,
+    junctions: str,
+    genome: str,
+    genes: str,
+) -> Report:
+    rng = run.rng
+    x, y, x_test, y_test = read_junctions(junctions, rng)
+    whole = _genome.read(genome, genes)
+    cut = len(whole.letters) * 4 // 5 // 3 * 3
+    learned, test = whole.part(0, cut), whole.part(cut, len(whole.letters))
+    if cut < 2 * 3 * codons:
+        raise SystemExit(
+            f"--genome {genome}: {len(whole.letters)} letters are too few for --codons {codons}"
+        )
+
+    def some_junctions() -> tuple[np.ndarray, np.ndarray]:
+        rows = rng.integers(0, len(x), 32)
+        return triples(x[rows]), y[rows]
+
+    def some_pieces() -> tuple[np.ndarray, np.ndarray]:
+        pieces = [learned.part(k, k + 3 * codons) for k in rng.integers(0, cut - 3 * codons, 32)]
+        pieces = [piece.turned() if rng.random() < 0.5 else piece for piece in pieces]
+        return np.stack([p.codons() for p in pieces], 1), np.stack([p.labels() for p in pieces], 1)
+
+    splicer = Reader(125, 1, 64, 3, dropout=0.4)
+    splice_loss = train(
+        run, splicer, "junctions", epochs * len(x) // 32, 0.003, some_junctions, middle=True
+    )
+    caller = Reader(64, 3, hidden, 7, dropout=0.2)
+    loss = train(run, caller, "genes", steps, 0.004, some_pieces)
+
+    spliced = splicer.probabilities(triples(x_test), middle=True)
+    called = caller.probabilities(test.codons()[:, None])[:, 0]
+    axes = run.axes("What two networks found in DNA", 3, 1, height_ratios=[1, 1, 1.7])
+    few = 10 if run.quick else 50
+    for axis, k, what in zip(axes, (0, 1), ("an intron begins here", "an intron ends here")):
+        found = effects(splicer, x_test[y_test == k][:few], k)
+        draw_effects(axis, found, f"Letters that say (red) or deny (blue): {what}")
+    shown = slice(len(called) // 2, len(called) // 2 + 5000)
+    draw_genes(axes[2], called[shown], test.labels()[shown], (cut + 3 * shown.start) / 1000)
+
+    simpler = _genome.finders(learned, test)
+    told = simpler.pop("start to stop, Mycoplasma's code")
+    return Report(
+        max(splice_loss, loss),
+        Score(
+            "junctions right", accuracy(spliced, y_test), at_least=0.94,
+            baseline=weigh_places(x, y, x_test, y_test),
+        ),
+        Score(
+            "codons called right", accuracy(called, test.labels(), _genome.UNKNOWN), at_least=0.94,
+            baseline=max(simpler.items(), key=lambda item: item[1]),
+        ),
+        Score("start to stop, told that TGA is no stop", told),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
