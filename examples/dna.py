@@ -168,7 +168,7 @@ def draw_genes(axis, p: np.ndarray, labels: np.ndarray, begin: int) -> None:
 
 
 @example(
-    quick={"epochs": 2, "steps": 60, "hidden": 32},
+    quick={"epochs": 2, "steps": 40, "hidden": 32},
     epochs=(12, "times to read the junctions"),
     steps=(1200, "training steps on the genome"),
     codons=(200, "T, codons of the genome in each of the 32 pieces of a step"),
