@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import importlib
+from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
 from . import random
+from .array_api import VERSION as __array_api_version__
+from .array_api import (
+    __array_namespace_info__,
+    can_cast,
+    finfo,
+    from_dlpack,
+    iinfo,
+    isdtype,
+    result_type,
+)
 from .backend import Backend, get_backend, list_backends, use_backend
 from .backend import before_first as _before_first
 from .call import checkpoint, custom_vjp
 from .derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .errors import (
     ArgumentError,
+    AxisError,
     BackendError,
     CheckpointError,
     DTypeError,
     GradientError,
     GraphError,
     IndexRangeError,
+    LinearAlgebraError,
     NaNError,
     ShapeError,
     TinygradRnnError,
@@ -34,6 +47,8 @@ from .trace import enable_grad, is_grad_enabled, no_grad
 from .types import (
     DType,
     Type,
+    complex64,
+    complex128,
     default_dtype,
     float16,
     float32,
@@ -52,15 +67,17 @@ from .types import bool_ as bool
 from .vectorize import vmap
 
 if TYPE_CHECKING:
-    from . import data, decoding, metrics, nn, optim
+    from . import data, decoding, fft, linalg, metrics, nn, optim
     from .storage import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 
 __version__ = "0.1.0"
+newaxis = None
 
 # Loaded when first used, so that importing the engine stays quick.
 _before_first.append(lambda: importlib.import_module(".passes", __name__))
 _LAZY = {
-    "data": "data", "decoding": "decoding", "metrics": "metrics", "nn": "nn", "optim": "optim",
+    "data": "data", "decoding": "decoding", "fft": "fft", "linalg": "linalg", "metrics": "metrics",
+    "nn": "nn", "optim": "optim",
     "load_checkpoint": "storage", "load_tensors": "storage", "save_checkpoint": "storage",
     "save_tensors": "storage",
 }  # fmt: skip
@@ -78,13 +95,16 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "ArgumentError", "Backend", "BackendError", "CheckpointError", "DType", "DTypeError",
-    "Generator", "GradientError", "Graph", "GraphError", "IndexRangeError", "NaNError",
-    "ShapeError", "Tensor", "TinygradRnnError", "TraceError", "Type", "bool", "checkpoint",
-    "custom_vjp", "data", "decoding", "default_dtype", "enable_grad", "explain", "float16",
-    "float32", "float64", "get_backend", "grad", "hessian", "hvp", "int8", "int16", "int32",
-    "int64", "is_grad_enabled", "jacobian", "jit", "jvp", "list_backends", "load_checkpoint",
-    "load_tensors", "manual_seed", "metrics", "nn", "no_grad", "optim", "random", "save_checkpoint",
+    "ArgumentError", "AxisError", "Backend", "BackendError", "CheckpointError", "DType",
+    "DTypeError", "Generator", "GradientError", "Graph", "GraphError", "IndexRangeError",
+    "LinearAlgebraError", "NaNError", "ShapeError", "Tensor", "TinygradRnnError", "TraceError",
+    "Type", "__array_api_version__", "__array_namespace_info__", "bool", "can_cast",
+    "checkpoint", "complex64", "complex128", "custom_vjp", "data", "decoding", "default_dtype",
+    "e", "enable_grad", "explain", "fft", "finfo", "float16", "float32", "float64",
+    "from_dlpack", "get_backend", "grad", "hessian", "hvp", "iinfo", "inf", "int8", "int16",
+    "int32", "int64", "is_grad_enabled", "isdtype", "jacobian", "jit", "jvp", "linalg",
+    "list_backends", "load_checkpoint", "load_tensors", "manual_seed", "metrics", "nan",
+    "newaxis", "nn", "no_grad", "optim", "pi", "random", "result_type", "save_checkpoint",
     "save_tensors", "scan", "set_default_dtype", "trace", "uint8", "uint16", "uint32", "uint64",
     "use_backend", "value_and_grad", "vjp", "vmap", *_functions,
 ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 In: recorded values and cotangents. Out: cotangents of leaves or of chosen values. The rules of the
 primitives are tensor operations, so what the pass computes can be recorded, compiled and
-differentiated again.
+differentiated again. Complex cotangents inside are the conjugates of those outside: `ops.complexes`
+says why.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .errors import GradientError, ShapeError
+from .ops.complexes import conj
 from .ops.creation import ones_like
 from .ops.elementwise import Add, Alias
 from .ops.movement import sum_to
@@ -154,7 +156,7 @@ def backward(
 
     `gradient` is the cotangent of this tensor (1 for a scalar). The recorded graph is released
     unless `retain_graph` (default: `create_graph`); with `create_graph` the gradients are recorded
-    themselves.
+    themselves. The gradient of a complex leaf x + iy is d/dx + i d/dy, as in PyTorch.
 
     >>> from tinygrad_rnn import tensor
     >>> x = tensor([1.0, 2.0], requires_grad=True)
@@ -174,6 +176,11 @@ def backward(
                 f"backward of a tensor {self.type}, which is not a scalar, needs its cotangent: "
                 "y.backward(gradient), or reduce it first (y.sum().backward())."
             )
+        if self.dtype.is_complex:
+            raise GradientError(
+                f"backward of a complex scalar {self.type} needs its cotangent: "
+                "y.backward(gradient), or make it real first (abs, real, imag)."
+            )
         gradient = ones_like(self)
     elif gradient.type is not self.type:
         raise ShapeError(f"backward: the cotangent is {gradient.type}, this tensor is {self.type}.")
@@ -181,14 +188,14 @@ def backward(
     found = tape([value], set())
     with enable_grad() if create_graph else no_grad():
         left = (pull if create_graph else pull_unrecorded)(
-            found, [(value, gradient)], set(), release
+            found, [(value, conj(gradient))], set(), release
         )
         for v in found:
             if v.op is None and id(v) in left:
                 handle = v.leaf()
                 if handle is not None:
-                    old = handle.grad
-                    handle.grad = left[id(v)] if old is None else old + left[id(v)]
+                    old, new = handle.grad, conj(left[id(v)])
+                    handle.grad = new if old is None else old + new
 
 
 def detach(self: Tensor) -> Tensor:

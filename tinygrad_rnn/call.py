@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from .backend import Backend, compiled, get_backend, run
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError
 from .graph import Graph, Var
+from .ops.complexes import conj
 from .ops.reductions import sum as sum_
 from .primitive import Flags, Operands, Primitive, bind_all, item
 from .residuals import derive, inner, with_residuals
@@ -105,7 +106,8 @@ class Custom(Inlined, name="custom"):
         outs = [wrap(item(record, i)) for i in range(len(record.type))]
         cts = [g[i] if i in g else zeros(o.shape, o.dtype, o.backend) for i, o in enumerate(outs)]
         rule: Rule = attrs["rule"]
-        found = dict(zip(rule.gives, replay(rule.graph, [*cts, *outs, *inputs])))
+        given = replay(rule.graph, [*map(conj, cts), *outs, *inputs])
+        found = dict(zip(rule.gives, map(conj, given)))
         return [found.get(i) for i in range(len(inputs))]
 
     @classmethod

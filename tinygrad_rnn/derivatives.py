@@ -10,6 +10,7 @@ from typing import Any
 
 from .autodiff import pull, pull_unrecorded, tape
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError
+from .ops.complexes import conj, real
 from .ops.creation import eye, ones_like, tensor, zeros_like
 from .ops.elementwise import Alias
 from .ops.movement import reshape
@@ -44,10 +45,15 @@ def _check_float(name: str, leaves: Sequence[Any], where: Sequence[str]) -> list
     out = []
     for leaf, path in zip(leaves, where):
         t = leaf if isinstance(leaf, Tensor) else tensor(leaf)
-        if not t.dtype.is_float:
+        if not t.dtype.is_inexact:
             raise GradientError(
                 f"{name}: {path} is {t.type}; only floating tensors have derivatives. Cast it with "
                 ".astype('float32'), or leave it out of argnums."
+            )
+        if t.dtype.is_complex and name == "jacobian":
+            raise GradientError(
+                f"{name}: {path} is {t.type}; its matrix would be real, twice as large each way. "
+                "Use vjp or jvp, or give the real and imaginary parts."
             )
         out.append(t)
     return out
@@ -107,10 +113,11 @@ class _Record:
         closed = _independent(found, self.own) and not any(c._value.tracked for c in cotangents)
         self.closed = closed
         with unrecorded() if closed else enable_grad():
-            seeds = [(v, c) for v, c in zip(values, cotangents) if v.tracked]
+            seeds = [(v, conj(c)) for v, c in zip(values, cotangents) if v.tracked]
             left = (pull_unrecorded if closed else pull)(found, seeds, self.own, False)
             grads = [
-                left[id(t._value)] if id(t._value) in left else zeros_like(t) for t in self.leaves
+                conj(left[id(t._value)]) if id(t._value) in left else zeros_like(t)
+                for t in self.leaves
             ]
         result = unflatten(self.treedef, grads)
         return result[0] if self.single else result
@@ -256,7 +263,7 @@ def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
         gradients, _ = flatten(grad(f, nums)(*args))
         total = None
         for g, v in zip(gradients, directions):
-            term = bind(Sum, g * v, axes=tuple(range(g.ndim)))
+            term = real(bind(Sum, conj(g) * v, axes=tuple(range(g.ndim))))
             total = term if total is None else total + term
         assert total is not None
         return total

@@ -23,6 +23,14 @@ class IndexRangeError(TinygradRnnError, IndexError):
     """An index lies outside the axis it indexes."""
 
 
+class AxisError(ShapeError, IndexRangeError):
+    """A tensor has no such axis."""
+
+
+class LinearAlgebraError(ArgumentError):
+    """A matrix is singular or not positive definite, or its decomposition did not converge."""
+
+
 class GradientError(TinygradRnnError, RuntimeError):
     """A derivative was asked for that does not exist or is no longer available."""
 

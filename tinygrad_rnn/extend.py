@@ -2,7 +2,7 @@
 
 from .backend import API, GROUP, Backend, Program, primitives
 from .capabilities import Capabilities, Refusal
-from .errors import BackendError, IndexRangeError
+from .errors import BackendError, IndexRangeError, LinearAlgebraError
 from .graph import Graph, Node, Var, subgraphs
 from .ops.bits import philox
 from .ops.gathering import index_error
@@ -12,7 +12,7 @@ from .types import DTYPES, DType, Type
 
 __all__ = [
     "API", "DTYPES", "GROUP", "Arg", "Backend", "BackendError", "Capabilities", "DType",
-    "Elementwise", "Graph", "IndexRangeError", "Node", "Primitive", "Program", "Refusal", "Sample",
-    "Type", "Var", "bind", "bind_all", "compile_python", "index_error", "philox", "primitives",
-    "subgraphs",
+    "Elementwise", "Graph", "IndexRangeError", "LinearAlgebraError", "Node", "Primitive",
+    "Program", "Refusal", "Sample", "Type", "Var", "bind", "bind_all", "compile_python",
+    "index_error", "philox", "primitives", "subgraphs",
 ]  # fmt: skip

@@ -241,6 +241,8 @@ def encode(value: Any) -> str:
         return repr(value)
     if isinstance(value, float):
         return value.hex()
+    if isinstance(value, complex):
+        return f"({value.real.hex()},{value.imag.hex()})"
     if isinstance(value, tuple):
         return "(" + ",".join([encode(v) for v in value]) + ")"
     if isinstance(value, DType | Type):

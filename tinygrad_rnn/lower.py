@@ -222,12 +222,9 @@ class _Lowering:
         return sizes.pop()
 
     def _varying(self, v: Var) -> Form:
-        shape = v.type.shape
-        if (
-            not v.type.dtype.is_float
-            and not v.type.dtype.is_bool
-            and v.type.dtype.itemsize not in (4, 8)
-        ):
+        shape, dtype = v.type.shape, v.type.dtype
+        small = dtype.is_integer and dtype.itemsize not in (4, 8)
+        if small or dtype.is_complex:
             raise Unsupported(f"an operand is {v.type}")
         if len(shape) == 2 and shape[0] == self.rows:
             return "col" if shape[1] == 1 else "mat"
@@ -257,6 +254,9 @@ class _Lowering:
 
     def _type(self, n: Node) -> None:
         name, out = n.op.name, n.outputs[0]
+        for v in (*n.inputs, out):
+            if v.type.dtype.is_complex:
+                raise Unsupported(f"'{name}' of {v.type} inside the loop")
         if name == "full":
             if out.type.size != 1:
                 raise Unsupported(f"a constant array {out.type}")

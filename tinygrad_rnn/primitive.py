@@ -21,7 +21,7 @@ from .errors import BackendError, DTypeError, GradientError, NaNError, ShapeErro
 from .graph import Graph, Node, Var, watching
 from .tensor import Tensor, Tracked, Value, from_host, wrap
 from .trace import leaked, state
-from .types import DType, Type, as_dtype, broadcast_shapes
+from .types import DType, Type, broadcast_shapes, common_dtype, default_for
 
 Rule = Callable[..., Tensor | None]
 Operands = tuple[Tensor, ...]
@@ -50,12 +50,15 @@ class Primitive:
     `reference`: its meaning on NumPy arrays. `type`: the type rule. `vjp`: one rule per operand,
     `(g, y, *operands, **attrs) -> cotangent`, written in tensor operations; None where no gradient
     flows. `batch`: how it gains a leading axis. `samples`: what the generated tests draw.
+    `analytic`: whether `reference` is an analytic function of complex operands, so that a complex
+    step measures its derivatives.
     """
 
     name: ClassVar[str]
     reference: ClassVar[Any]
     vjp: ClassVar[tuple[Rule | None, ...] | None] = None
     samples: ClassVar[tuple[Sample, ...]] = ()
+    analytic: ClassVar[bool] = True
     _types: ClassVar[dict[Any, Any]]
 
     def __init_subclass__(cls, name: str | None = None) -> None:
@@ -195,7 +198,7 @@ def apply(op: type[Primitive], inputs: tuple[Tensor, ...], attrs: dict[str, Any]
         if type(types) is not tuple:
             data = data[0]
     if type(types) is not tuple:
-        if tracked and types.dtype.is_float:  # type: ignore[union-attr]
+        if tracked and types.dtype.is_inexact:  # type: ignore[union-attr]
             return wrap(Tracked(types, data, backend, op, values, attrs, next(_sequence)))
         return wrap(Value(types, data, backend))
     if not tracked:
@@ -222,7 +225,7 @@ def apply_two(op: type[Primitive], a: Tensor, b: Tensor) -> Tensor:
         raise
     t: Tensor = _new(Tensor)
     t._grad = None
-    if (x.tracked or y.tracked) and op.vjp is not None and types.dtype.is_float and state.grad:
+    if (x.tracked or y.tracked) and op.vjp is not None and types.dtype.is_inexact and state.grad:
         t._value = Tracked(types, data, backend, op, (x, y), _NONE, next(_sequence))
     else:
         t._value = Value(types, data, backend)
@@ -246,7 +249,7 @@ def apply_one(op: type[Primitive], a: Tensor) -> Tensor:
         raise
     t: Tensor = _new(Tensor)
     t._grad = None
-    if x.tracked and op.vjp is not None and types.dtype.is_float and state.grad:
+    if x.tracked and op.vjp is not None and types.dtype.is_inexact and state.grad:
         t._value = Tracked(types, data, x.backend, op, (x,), _NONE, next(_sequence))
     else:
         t._value = Value(types, data, x.backend)
@@ -266,7 +269,7 @@ def _refuse_leaked(values: tuple[Value, ...]) -> None:
 def item(record: Tracked, index: int) -> Value:
     """Output `index` of a recorded application with several outputs."""
     t, d = record.type[index], record.data[index]
-    if not t.dtype.is_float:
+    if not t.dtype.is_inexact:
         return Value(t, d, record.backend)
     return Tracked(t, d, record.backend, ITEM, (record,), {"index": index}, next(_sequence))
 
@@ -291,7 +294,7 @@ def find_nan(
 
 
 def _has_nan(host: Any) -> bool:
-    return bool(np.asarray(host).dtype.kind == "f" and np.isnan(host).any())
+    return bool(np.asarray(host).dtype.kind in "fc" and np.isnan(host).any())
 
 
 def _refuse_nan(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> None:
@@ -318,16 +321,17 @@ def literal(value: Any, dtype: DType, backend: Backend) -> Tensor:
             _backend.primitives["full"], value=_exact(value, dtype), shape=(), dtype=dtype
         )
         return t
-    # zeros of both signs are equal, so they are not looked up
+    # zeros of both signs are equal, so what may hold one is not looked up
     key = (value, type(value), dtype, backend)
-    found = _scalars.get(key) if value else None
+    kept = value and not dtype.is_complex
+    found = _scalars.get(key) if kept else None
     if found is None:
         found = Value(
             Type((), dtype), backend.put(np.asarray(_exact(value, dtype), dtype.np)), backend
         )
         if len(_scalars) > 1024:
             _scalars.clear()
-        if value:
+        if kept:
             _scalars[key] = found
     return wrap(found)
 
@@ -345,7 +349,19 @@ def _exact(value: Any, dtype: DType) -> Any:
 
 def is_scalar(x: Any) -> bool:
     """Whether `x` is a Python number (weak: it takes the dtype of its partner)."""
-    return type(x) in (int, float, bool)
+    return type(x) in (int, float, bool, complex)
+
+
+def apart(out: Tensor, given: Any) -> Tensor:
+    """`out`, under a handle of its own if it is `given`: who assigns to a result never changes the
+    operand that it was made of."""
+    if out is not given:
+        return out
+    tracer = state.tracer
+    if tracer is None or tracer.owns(out._value):
+        return wrap(out._value)
+    # a recording reads what the handle will hold at each call, so it must know this very handle
+    return bind(_backend.primitives["alias"], out)
 
 
 class Elementwise(Primitive):
@@ -365,14 +381,14 @@ class Elementwise(Primitive):
                 raise DTypeError(f"{cls.name}: operands have dtypes {', '.join(map(str, types))}.")
         if dtype.kind not in cls.kinds:
             raise DTypeError(f"{cls.name} is not defined for {types[0]}; cast with .astype(...).")
-        return Type(_broadcast(cls.name, types), cls.result or dtype)
+        return Type(broadcast(cls.name, types), cls.result or dtype)
 
     @classmethod
     def batch(cls, size: int, args: Operands, batched: Flags, **attrs: Any) -> Any:
         return bind(cls, *align(args, batched), **attrs)
 
 
-def _broadcast(name: str, types: Sequence[Type]) -> tuple[int, ...]:
+def broadcast(name: str, types: Sequence[Type]) -> tuple[int, ...]:
     try:
         return broadcast_shapes(*[t.shape for t in types])
     except ShapeError:
@@ -403,7 +419,7 @@ def operands(name: str, *xs: Any) -> list[Tensor]:
     strong = [
         x if isinstance(x, Tensor) else _array(name, x, backend) for x in xs if not is_scalar(x)
     ]
-    dtype = _common(name, [t.dtype for t in strong], [x for x in xs if is_scalar(x)])
+    dtype = common_dtype([t.dtype for t in strong], [type(x) for x in xs if is_scalar(x)])
     where = backend or (strong[0].backend if strong else get_backend())
     rest = iter(strong)
     cast = _backend.primitives["cast"]
@@ -423,23 +439,6 @@ def _array(name: str, x: Any, backend: Backend | None) -> Tensor:
             f"{name}: an operand is a {type(x).__name__}; expected a tensor, an array or a number."
         )
     host = np.asarray(x)
-    if not isinstance(x, np.ndarray | np.generic) and host.dtype == np.float64:
-        host = host.astype(as_dtype(float).np)
+    if not isinstance(x, np.ndarray | np.generic):
+        host = host.astype(default_for(host.dtype), copy=False)
     return from_host(host, backend)
-
-
-def _common(name: str, dtypes: list[DType], scalars: list[Any]) -> DType:
-    from .types import promote
-
-    if not dtypes:
-        kinds = {type(s) for s in scalars}
-        return as_dtype(float if float in kinds else int if int in kinds else bool)
-    dtype = dtypes[0]
-    for other in dtypes[1:]:
-        dtype = promote(dtype, other)
-    for s in scalars:
-        if type(s) is float and not dtype.is_float:
-            dtype = as_dtype(float)
-        elif type(s) is int and dtype.is_bool:
-            dtype = as_dtype(int)
-    return dtype

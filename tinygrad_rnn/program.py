@@ -15,7 +15,7 @@ Kernel = Callable[..., Any]
 #: Operations whose kernels return a tuple, even of one.
 SEVERAL = ("call", "custom", "scan", "fused")
 #: Operations whose result may be a view of their operand.
-VIEWS = ("reshape", "transpose", "broadcast_to", "slice", "flip", "alias")
+VIEWS = ("reshape", "transpose", "broadcast_to", "slice", "flip", "alias", "bitcast")
 #: Operations whose element i of the result is written after element i of the operands was read.
 ELEMENTWISE = tuple("neg add sub mul div tanh exp log sqrt maximum minimum abs".split())
 #: Operations that always make a buffer of their own.

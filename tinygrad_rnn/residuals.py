@@ -81,7 +81,7 @@ def _derive(
     reads: tuple[int, ...],
 ) -> Backward:
     variables = inner(body)
-    floats = [v.type.dtype.is_float for v in body.inputs]
+    floats = [v.type.dtype.is_inexact for v in body.inputs]
     end = n_const + n_carry
     # every floating carry may depend on what needs a gradient; consts and xs as asked
     wrt = [f and (needs[i] or n_const <= i < end) for i, f in enumerate(floats)]
@@ -191,7 +191,8 @@ def _with_residuals(
     body = _prepared(body, n_const, n_carry, needs)
     variables = inner(body)
     g_ys = tuple(
-        v.type.dtype.is_float and n_carry + j < shown for j, v in enumerate(body.outputs[n_carry:])
+        v.type.dtype.is_inexact and n_carry + j < shown
+        for j, v in enumerate(body.outputs[n_carry:])
     )
     chosen: frozenset[int] = frozenset()
     if save == "auto":
@@ -216,7 +217,7 @@ def _prepared(body: Graph, n_const: int, n_carry: int, needs: tuple[bool, ...]) 
     with Tracer("the derivative of scan", NOWHERE) as tracer:
         inputs = []
         for i, v in enumerate(body.inputs):
-            w = v.type.dtype.is_float and (needs[i] or n_const <= i < n_const + n_carry)
+            w = v.type.dtype.is_inexact and (needs[i] or n_const <= i < n_const + n_carry)
             inputs.append(wrap(leaf_value(v.type, tracer.input(v.type), NOWHERE, w, None)))
         outputs = [t._value.data for t in replay(body, inputs)]
         return Graph(tracer.inputs, tracer.nodes, outputs)

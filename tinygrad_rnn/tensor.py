@@ -169,6 +169,9 @@ class Tensor(Attached):
     def __int__(self) -> int:
         return int(self.item())
 
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ShapeError(
@@ -209,7 +212,7 @@ class Tensor(Attached):
                 f"of '{self._value.op.name}'; use .detach()."
             )
         old = self._value
-        if flag and not self.dtype.is_float:
+        if flag and not self.dtype.is_inexact:
             raise GradientError(
                 f"a tensor {self.type} has no gradient: only floating dtypes do. "
                 "Cast it with .astype('float32')."
@@ -261,7 +264,7 @@ class Tensor(Attached):
             )
         if state.tracer is not None:
             state.tracer.note_assignment(self)
-            if state.grad and new.dtype.is_float:
+            if state.grad and new.dtype.is_inexact:
                 new = new.detach()  # in the graph too, whoever differentiates it
         tracked = self._value.tracked and self.is_leaf
         self._value = leaf_value(new.type, new._value.data, new.backend, tracked, self)

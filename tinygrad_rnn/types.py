@@ -5,12 +5,14 @@ In: Python and NumPy descriptions. Out: interned `Type` objects. Knows nothing o
 
 from __future__ import annotations
 
+import functools
 import weakref
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .errors import ArgumentError, DTypeError, ShapeError
+from .errors import ArgumentError, AxisError, DTypeError, ShapeError
 
 Shape = tuple[int, ...]
 
@@ -23,15 +25,22 @@ class DType:
     """
 
     __slots__ = (
-        "is_bool", "is_float", "is_integer", "itemsize", "kind", "name", "np", "rank", "short",
+        "is_bool", "is_complex", "is_float", "is_inexact", "is_integer", "itemsize", "kind",
+        "name", "np", "rank", "short",
     )  # fmt: skip
 
     def __init__(self, name: str, short: str, kind: str, rank: int):
         self.name, self.short, self.kind, self.rank = name, short, kind, rank
         self.np: np.dtype[Any] = np.dtype(name)
         self.itemsize = self.np.itemsize
-        self.is_float, self.is_bool = kind == "f", kind == "b"
+        self.is_float, self.is_bool, self.is_complex = kind == "f", kind == "b", kind == "c"
         self.is_integer = kind in "iu"
+        self.is_inexact = kind in "fc"  # floating, real or complex: what has derivatives
+
+    @property
+    def real(self) -> DType:
+        """The dtype of the real and of the imaginary part."""
+        return (float32, float64)[self.rank - 1] if self.is_complex else self
 
     def __repr__(self) -> str:
         return self.name
@@ -60,9 +69,12 @@ uint8, uint16, uint32, uint64 = (
 float16, float32, float64 = (
     DType(f"float{n}", f"f{n}", "f", k) for k, n in enumerate((16, 32, 64))
 )
+# of the rank of their real parts
+complex64, complex128 = DType("complex64", "c64", "c", 1), DType("complex128", "c128", "c", 2)
 
 DTYPES: tuple[DType, ...] = (
     bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, float32, float64,
+    complex64, complex128,
 )  # fmt: skip
 _BY_NAME = {d.name: d for d in DTYPES}
 _BY_NUMPY = {d.np: d for d in DTYPES}
@@ -92,21 +104,33 @@ def set_default_dtype(dtype: Any) -> None:
     _default_float = new
 
 
+def complex_of(dtype: DType) -> DType:
+    """The complex dtype whose parts are `dtype` (complex64 for float16).
+
+    >>> complex_of(float64)
+    complex128
+    """
+    return complex128 if dtype.rank == 2 else complex64
+
+
 def as_dtype(x: Any) -> DType:
-    """`x` (a DType, NumPy dtype, name, or Python's bool/int/float) as a DType."""
+    """`x` (a DType, NumPy dtype, name, or Python's bool/int/float/complex) as a DType."""
     if isinstance(x, DType):
         return x
+    found: DType | None = None
     if isinstance(x, str):
         found = _BY_NAME.get(x)
     elif x is float:
         found = _default_float
+    elif x is complex:
+        found = complex_of(_default_float)
     elif isinstance(x, type) and x in _BY_PYTHON:
         found = _BY_PYTHON[x]
-    else:
+    elif isinstance(x, np.dtype | type):  # NumPy would take None for float64, and dicts for records
         try:
             found = _BY_NUMPY.get(np.dtype(x).newbyteorder("="))
         except TypeError:
-            found = None
+            pass
     if found is None:
         names = ", ".join(d.name for d in DTYPES)
         raise DTypeError(f"dtype {x!r} is not supported; expected one of {names}.")
@@ -116,23 +140,53 @@ def as_dtype(x: Any) -> DType:
 def promote(a: DType, b: DType) -> DType:
     """The smallest dtype that holds both; floats win over integers whatever their width.
 
-    >>> promote(int64, float32), promote(uint8, int8), promote(bool_, uint16)
-    (float32, int16, uint16)
+    >>> promote(int64, float32), promote(uint8, int8), promote(float64, complex64)
+    (float32, int16, complex128)
     """
     if a is b:
         return a
-    order = "biuf"
+    order = "biufc"
     if order.index(a.kind) > order.index(b.kind):
         a, b = b, a
     if a.kind == b.kind:
         return a if a.rank > b.rank else b
-    if a.is_bool or b.is_float:
+    if a.is_float:  # b is complex
+        return complex_of(a if a.rank > b.rank else b)
+    if a.is_bool or b.is_inexact:
         return b
     # signed a with unsigned b: the next wider signed type that holds b
     rank = max(a.rank, b.rank + 1)
     if rank > 3:
         raise DTypeError(f"{a} and {b} have no common integer dtype; cast one with .astype(...).")
     return (int8, int16, int32, int64)[rank]
+
+
+def weak(dtype: DType, number: type) -> DType:
+    """The dtype of a tensor of `dtype` together with a Python number of type `number`.
+
+    >>> weak(float32, int), weak(int8, float), weak(float64, complex)
+    (float32, float32, complex128)
+    """
+    if number is complex and not dtype.is_complex:
+        return complex_of(dtype) if dtype.is_float else as_dtype(complex)
+    if number is float and not dtype.is_inexact:
+        return as_dtype(float)
+    return int64 if number is int and dtype.is_bool else dtype
+
+
+def common_dtype(dtypes: Sequence[DType], numbers: Collection[type]) -> DType:
+    """The dtype of tensors of `dtypes` and Python numbers of the types `numbers` together."""
+    if not dtypes:
+        return as_dtype(next((k for k in (complex, float, int) if k in numbers), bool))
+    dtype = functools.reduce(promote, dtypes)
+    return functools.reduce(weak, numbers, dtype)
+
+
+def default_for(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What Python numbers become that NumPy took for `dtype`: nobody asked for 64 bits."""
+    if dtype == np.float64 or dtype == np.complex128:
+        return as_dtype(float if dtype.kind == "f" else complex).np
+    return dtype
 
 
 class Type:
@@ -217,7 +271,7 @@ def normalize_axis(axis: int, ndim: int, what: str) -> int:
     except AttributeError:
         raise DTypeError(f"{what}: axis must be an integer, got {axis!r}.") from None
     if not -ndim <= given < ndim:
-        raise ShapeError(f"{what}: axis {given} is out of range for {ndim} axes.")
+        raise AxisError(f"{what}: axis {given} is out of range for {ndim} axes.")
     return given % ndim
 
 

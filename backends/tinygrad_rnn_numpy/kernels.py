@@ -9,6 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from . import matrices
+
 Kernel = Callable[..., Any]
 
 #: Primitives that are one function of the array module.
@@ -48,8 +50,13 @@ def table(xp: Any) -> dict[str, Kernel]:
         "contract": functools.partial(contract, xp),
         "full": lambda value, shape, dtype: xp.full(shape, value, dtype.np),
         "iota": lambda size, dtype: xp.arange(size, dtype=dtype.np),
+        "bitcast": functools.partial(_bitcast, xp),
+        "argsort": lambda x, axis: xp.argsort(x, axis, kind="stable"),
+        "fft": lambda x, axis, inverse: (
+            xp.fft.ifft(x, axis=axis, norm="forward") if inverse else xp.fft.fft(x, axis=axis)
+        ),
     }
-    return kernels
+    return kernels | matrices.table(xp)
 
 
 def _sigmoid(xp: Any, x: Any, out: Any = None) -> Any:
@@ -78,6 +85,15 @@ def _cumsum(xp: Any, x: Any, axis: int, reverse: bool) -> Any:
     if reverse:
         return xp.flip(xp.cumsum(xp.flip(x, axis), axis, dtype=x.dtype), axis)
     return xp.cumsum(x, axis, dtype=x.dtype)
+
+
+def _bitcast(xp: Any, x: Any, dtype: Any) -> Any:
+    shape = x.shape
+    if x.dtype.kind == "c" and dtype.is_float:
+        shape = (*shape, 2)
+    elif x.dtype.kind == "f" and dtype.is_complex:
+        shape = shape[:-1]
+    return xp.ascontiguousarray(x).view(dtype.np).reshape(shape)
 
 
 def _pad(xp: Any, x: Any, low: Any, high: Any, interior: Any, value: Any) -> Any:

@@ -20,12 +20,13 @@ from tinygrad_rnn.testing.assertions import assert_close as close
 from tinygrad_rnn.testing.assertions import assert_same as same
 from tinygrad_rnn.testing.assertions import host
 from tinygrad_rnn.testing.complex_step import complex_step
+from tinygrad_rnn.testing.differences import central
 from tinygrad_rnn.testing.recorded import PASSES, Recorded, tensors
 from tinygrad_rnn.tree import flatten, tree_map, unflatten
 
 __all__ = [
-    "BACKENDS", "PASSES", "check_gradients", "check_programs", "close", "complex_step", "host",
-    "loop", "results", "same", "seeded", "subsets", "tensors",
+    "BACKENDS", "PASSES", "check_gradients", "check_programs", "check_smooth", "close",
+    "complex_step", "host", "loop", "random", "results", "same", "seeded", "subsets", "tensors",
 ]  # fmt: skip
 
 
@@ -60,6 +61,57 @@ def check_gradients(
     seed = zlib.crc32(what.encode())
     report = check_grads(f, arrays, order, tolerance=tol, oracle="complex", seed=seed)
     assert not (report.skipped or report.singular), f"{what}: {report}"
+
+
+def differences(f: Any, arrays: Any, cotangents: Any) -> list[Any]:
+    """Derivatives of Re(sum of conj(cotangent) * f), by the references alone; of complex arguments
+    x + iy d/dx + i d/dy."""
+    program = Recorded(f, arrays)
+    given = [host(a) for a in program.args]
+
+    def along(k: int, at: Any, unit: complex, t: float) -> float:
+        moved = given[k].copy()
+        moved[at] += t * unit
+        ys = program.interpret(*given[:k], moved, *given[k + 1 :])
+        return sum(float(np.real(np.conj(ct) * y).sum()) for y, ct in zip(ys, cotangents))
+
+    out: list[Any] = []
+    for k, a in enumerate(given):
+        g = np.zeros(a.shape, a.dtype)
+        for at in np.ndindex(a.shape):
+            for unit in (1, 1j) if a.dtype.kind == "c" else (1,):
+                g[at] += unit * central(lambda t: along(k, at, unit, t))[0]  # noqa: B023
+        out.append(g)
+    return out
+
+
+def check_smooth(
+    f: Any, *arrays: Any, order: int = 2, tol: float = 1e-9, what: str = "f", rng: Any = None
+) -> None:
+    """The pullback of f, and its own pullback, by differences: for complex numbers, and where
+    references are not analytic. All arguments and results are float64 or complex128."""
+    rng = rng or seeded(what)
+    ts = tensors(arrays)
+    cts = [random(rng, y.shape, y.dtype.np) for y in results(f(*ts))]
+
+    def pulled(*all_args: Any) -> Any:
+        xs, gs = all_args[: len(arrays)], all_args[len(arrays) :]
+        return tg.vjp(lambda *a: tuple(results(f(*a))), *xs)[1](tuple(gs))
+
+    got = pulled(*ts, *tensors(cts))
+    for i, (g, want) in enumerate(zip(got, differences(f, arrays, cts), strict=True)):
+        assert g.dtype == want.dtype, f"{what}: gradient {i} is {g.type}"
+        close(g, want, tol, f"{what}, argument {i}")
+    if order > 1:
+        check_smooth(pulled, *arrays, *cts, order=order - 1, tol=tol, what=f"{what}'", rng=rng)
+
+
+def random(rng: np.random.Generator, shape: Any, dtype: Any = np.float64) -> np.ndarray:
+    """Normal numbers, real or complex."""
+    x = rng.normal(size=shape)
+    if np.dtype(dtype).kind == "c":
+        x = x + 1j * rng.normal(size=shape)
+    return np.asarray(x, dtype)
 
 
 def check_programs(f: Any, *arrays: Any, tol: float = 1e-10, which: Any = PASSES) -> None:

@@ -207,7 +207,6 @@ def test_iteration_length_and_membership():
         (np.array([0, 3]), IndexError, r"3.*out of range|reach"),
         (np.array([0, -4]), IndexError, r"out of range|reach"),
         ((np.array([0]), np.array([2])), IndexError, r"reach from 2 to 2.*size 2"),
-        (True, TypeError, r"single boolean"),
         ((np.array([0]), None, np.array([0])), ValueError, r"next to each other"),
     ],
 )

@@ -36,7 +36,7 @@ def test_types_are_interned_and_print():
 
 
 def test_dtypes():
-    assert len({d.short for d in DTYPES}) == len({d.name for d in DTYPES}) == 12
+    assert len({d.short for d in DTYPES}) == len({d.name for d in DTYPES}) == 14
     for d in DTYPES:
         for same in (d, d.name, d.np, d.np.type, np.dtype(d.np).newbyteorder(">")):
             assert as_dtype(same) is d
@@ -46,13 +46,15 @@ def test_dtypes():
             and hash(d) == hash(as_dtype(d.name))
             and d.itemsize == d.np.itemsize
         )
-        assert d.is_float + d.is_integer + d.is_bool == 1
+        assert d.is_inexact + d.is_integer + d.is_bool == 1
+        assert d.is_float + d.is_complex == d.is_inexact and d.real.kind != "c"
     assert as_dtype(float) is tg.float32 and as_dtype(int) is tg.int64 and as_dtype(bool) is tg.bool
     assert tg.float32 != "float64" and tg.float32 != 3 and tg.float32 != "nonsense"
-    for bad in ("f32", "complex64", np.complex128, "datetime64[s]", object, 3, None):
-        if bad is not None:
-            with pytest.raises(TypeError, match="expected one of"):
-                as_dtype(bad)
+    assert as_dtype(complex) is tg.complex64 and tg.complex128.real is tg.float64
+    for bad in ("f32", "clongdouble", np.longdouble, "datetime64[s]", object, 3, None, {"f": int}):
+        with pytest.raises(TypeError, match="expected one of"):
+            as_dtype(bad)
+        assert tg.float64 != bad
 
 
 def test_promotion_is_commutative_and_associative_where_defined():

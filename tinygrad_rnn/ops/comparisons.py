@@ -9,7 +9,9 @@ from ..primitive import bind, operands
 from ..tensor import Tensor
 from ..types import bool_
 from . import elementwise as e
-from .functions import abs, as_tensor, astype, binary
+from .complexes import imag, real
+from .functions import as_tensor, astype, binary
+from .numbers import abs
 
 
 def equal(a: Any, b: Any) -> Tensor:
@@ -117,6 +119,8 @@ def isnan(x: Any) -> Tensor:
 def isinf(x: Any) -> Tensor:
     """Where x is infinite."""
     t = as_tensor("isinf", x)
+    if t.dtype.is_complex:
+        return bitwise_or(isinf(real(t)), isinf(imag(t)))
     return equal(abs(t), math.inf) if t.dtype.is_float else not_equal(t, t)
 
 
@@ -128,4 +132,6 @@ def isfinite(x: Any) -> Tensor:
     [True, False, False]
     """
     t = as_tensor("isfinite", x)
+    if t.dtype.is_complex:
+        return bitwise_and(isfinite(real(t)), isfinite(imag(t)))
     return less(abs(t), math.inf) if t.dtype.is_float else equal(t, t)

@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Arg, Elementwise, Flags, Operands, Primitive, Sample, bind, literal
+from ..errors import DTypeError
+from ..primitive import (
+    Arg,
+    Elementwise,
+    Flags,
+    Operands,
+    Primitive,
+    Sample,
+    bind,
+    broadcast,
+    literal,
+)
 from ..tensor import Tensor
 from ..types import DType, Type, bool_, float32, float64, int64
 
@@ -42,7 +53,7 @@ def zdiv(g: Tensor, divisor: Tensor) -> Tensor:
 
 def zero_like(x: Tensor) -> Tensor:
     """A zero that broadcasts against `x`, with its dtype."""
-    return literal(0.0 if x.dtype.is_float else 0, x.dtype, x.backend)
+    return literal(0.0 if x.dtype.is_inexact else 0, x.dtype, x.backend)
 
 
 def select(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -79,14 +90,14 @@ class Binary(Elementwise):
 class Alias(Unary, name="alias"):
     """The same value under a new name (a cut in the tape)."""
 
-    kinds = "biuf"
+    kinds = "biufc"
     reference = staticmethod(lambda x: x)
     samples = unary()
     vjp = (lambda g, y, x: g,)
 
 
 class Neg(Unary, name="neg"):
-    kinds = "iuf"
+    kinds = "iufc"
     reference = np.negative
     samples = unary()
     vjp = (lambda g, y, x: -g,)
@@ -108,28 +119,28 @@ class Sign(Unary, name="sign"):
 
 
 class Add(Binary, name="add"):
-    kinds = "iuf"
+    kinds = "iufc"
     reference = np.add
     samples = binary()
     vjp = (lambda g, y, a, b: g, lambda g, y, a, b: g)
 
 
 class Sub(Binary, name="sub"):
-    kinds = "iuf"
+    kinds = "iufc"
     reference = np.subtract
     samples = binary()
     vjp = (lambda g, y, a, b: g, lambda g, y, a, b: -g)
 
 
 class Mul(Binary, name="mul"):
-    kinds = "iuf"
+    kinds = "iufc"
     reference = np.multiply
     samples = binary()
     vjp = (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
 
 
 class Div(Binary, name="div"):
-    kinds = "f"
+    kinds = "fc"
     reference = np.divide
     samples = binary(second=(0.4, 3)) + binary(second=(-3, -0.4))
     vjp = (lambda g, y, a, b: zdiv(g, b), lambda g, y, a, b: -zdiv(zmul(g, y), b))
@@ -148,7 +159,7 @@ def _zdiv(a: Any, b: Any) -> Any:
 class ZMul(Binary, name="zmul"):
     """a * b in which a zero `a` wins over an infinite or NaN `b`; differentiates as the product."""
 
-    kinds = "f"
+    kinds = "fc"
     reference = staticmethod(_zmul)
     samples = binary()
     vjp = (lambda g, y, a, b: zmul(g, b), lambda g, y, a, b: zmul(g, a))
@@ -157,7 +168,7 @@ class ZMul(Binary, name="zmul"):
 class ZDiv(Binary, name="zdiv"):
     """a / b in which a zero `a` wins over a zero or NaN `b`; differentiates as the quotient."""
 
-    kinds = "f"
+    kinds = "fc"
     reference = staticmethod(_zdiv)
     samples = binary(second=(0.4, 3))
     vjp = (lambda g, y, a, b: zdiv(g, b), lambda g, y, a, b: -zdiv(zmul(g, y), b))
@@ -229,7 +240,7 @@ class Round(Unary, name="round"):
 
 
 class Equal(Binary, name="equal"):
-    kinds = "biuf"
+    kinds = "biufc"
     result = bool_
     reference = np.equal
     samples = binary()
@@ -304,15 +315,12 @@ class Where(Elementwise, name="where"):
 
     @classmethod
     def type(cls, *types: Type) -> Type:
-        from ..errors import DTypeError
-        from ..primitive import _broadcast
-
         condition, a, b = types
         if not condition.dtype.is_bool:
             raise DTypeError(f"where: the condition is {condition}, expected bool; compare first.")
         if a.dtype is not b.dtype:
             raise DTypeError(f"where: the choices have dtypes {a} and {b}.")
-        return Type(_broadcast("where", types), a.dtype)
+        return Type(broadcast("where", types), a.dtype)
 
 
 class Cast(Primitive, name="cast"):
@@ -328,10 +336,15 @@ class Cast(Primitive, name="cast"):
             ("float32", int64),
         )
     )
-    vjp = (lambda g, y, x, dtype: bind(Cast, g, dtype=x.dtype) if x.dtype.is_float else None,)
+    vjp = (lambda g, y, x, dtype: _cast_back(g, x.dtype) if x.dtype.is_inexact else None,)
 
     @staticmethod
     def type(x: Type, *, dtype: DType) -> Type:
+        if x.dtype.is_complex and not dtype.is_complex:
+            raise DTypeError(
+                f"a cast of {x} to {dtype} would lose the imaginary parts; use real(...), imag(...)"
+                " or abs(...)."
+            )
         return Type(x.shape, dtype)
 
     @classmethod
@@ -339,8 +352,17 @@ class Cast(Primitive, name="cast"):
         return bind(cls, *args, **attrs)
 
 
+def _cast_back(g: Tensor, dtype: DType) -> Tensor:
+    if g.dtype.is_complex and not dtype.is_complex:
+        from .complexes import real
+
+        g = real(g)
+    out: Tensor = bind(Cast, g, dtype=dtype)
+    return out
+
+
 def _cast(x: Any, dtype: DType) -> Any:
-    if np.iscomplexobj(x):
+    if np.iscomplexobj(x) and not dtype.is_complex:
         if dtype.is_float:
             return x  # the complex step keeps its perturbation
         x = np.real(x)

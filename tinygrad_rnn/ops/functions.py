@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError
-from ..primitive import Primitive, apply_one, apply_two, bind, is_scalar, literal, operands
+from ..primitive import Primitive, apart, apply_one, apply_two, bind, is_scalar, literal, operands
 from ..tensor import Tensor
 from ..types import as_dtype, bool_, default_dtype
 from . import elementwise as e
 from . import transcendental as tr
+from .complexes import bitcast
 
 
 def binary(op: type[Primitive], a: Any, b: Any) -> Tensor:
@@ -34,25 +36,33 @@ def as_tensor(name: str, x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else operands(name, x)[0]
 
 
-def astype(x: Tensor, dtype: Any) -> Tensor:
+def astype(x: Tensor, dtype: Any, copy: bool = True, device: Any = None) -> Tensor:
     """The values in another dtype; floats become integers by truncation.
+
+    `copy=False` may give `x` itself, which an assignment to the result would change.
 
     >>> from tinygrad_rnn import tensor
     >>> astype(tensor([1.7, -1.7]), "int64").tolist()
     [1, -1]
     """
     new = as_dtype(dtype)
-    out: Tensor = x if x.dtype is new else bind(e.Cast, x, dtype=new)
-    return out
+    out: Tensor
+    if x.dtype.is_complex and new.is_bool:
+        out = bind(e.Invert, bind(e.Equal, x, e.zero_like(x)))
+    else:
+        out = x if x.dtype is new else bind(e.Cast, x, dtype=new)
+    if device is not None:
+        out = out._to_backend(device)
+    return apart(out, x) if copy else out
 
 
 def floating(name: str, x: Any) -> Tensor:
     t = as_tensor(name, x)
-    return t if t.dtype.is_float else astype(t, default_dtype())
+    return t if t.dtype.is_inexact else astype(t, default_dtype())
 
 
 def _unary(op: type[Primitive], x: Any) -> Tensor:
-    if isinstance(x, Tensor) and x._value.type.dtype.is_float:
+    if isinstance(x, Tensor) and x._value.type.dtype.is_inexact:
         return apply_one(op, x)
     return bind(op, floating(op.name, x))
 
@@ -97,10 +107,10 @@ def divide(a: Any, b: Any) -> Tensor:
     >>> divide(tensor([1, 2]), 4).tolist()
     [0.25, 0.5]
     """
-    if isinstance(a, Tensor) and a._value.type.dtype.is_float:
+    if isinstance(a, Tensor) and a._value.type.dtype.is_inexact:
         return binary(e.Div, a, b)
     x, y = operands("divide", a, b)
-    if not x.dtype.is_float:
+    if not x.dtype.is_inexact:
         x, y = astype(x, default_dtype()), astype(y, default_dtype())
     return bind(e.Div, x, y)
 
@@ -132,13 +142,12 @@ def power(a: Any, b: Any) -> Tensor:
             return a * 1
         if b in (2, 3):
             return a * a if b == 2 else a * a * a
-        if a.dtype.is_float and b in (0.5, -1):
+        if a.dtype.is_inexact and b in (0.5, -1):
             return sqrt(a) if b == 0.5 else 1 / a
     if (
-        isinstance(b, Tensor)
-        or not is_scalar(b)
+        type(b) not in (builtins.bool, int, float)
         or b >= 0
-        or (isinstance(a, Tensor) and a.dtype.is_float)
+        or (isinstance(a, Tensor) and a.dtype.is_inexact)
     ):
         return binary(tr.Pow, a, b)
     raise ArgumentError(f"pow: integers to the negative power {b}; cast the base to a float first.")
@@ -151,20 +160,7 @@ def negative(x: Any) -> Tensor:
 
 def positive(x: Any) -> Tensor:
     """+x."""
-    return numeric("positive", x)
-
-
-def abs(x: Any) -> Tensor:
-    """|x|; the derivative at 0 is 0."""
-    t = as_tensor("abs", x)
-    if t.dtype.kind in "bu":
-        return t
-    return bind(e.Abs, t)
-
-
-def sign(x: Any) -> Tensor:
-    """-1, 0 or 1; no gradient flows."""
-    return bind(e.Sign, numeric("sign", x))
+    return apart(numeric("positive", x), x)
 
 
 def square(x: Any) -> Tensor:
@@ -205,7 +201,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
         out = maximum(out, min)
     if max is not None:
         out = minimum(out, max)
-    return out
+    return apart(out, x)
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
@@ -243,6 +239,21 @@ def log(x: Any) -> Tensor:
     return _unary(tr.Log, x)
 
 
+def logaddexp(a: Any, b: Any) -> Tensor:
+    """log(exp(a) + exp(b)), without overflow.
+
+    >>> logaddexp(1000.0, 1000.0).item()
+    1000.69...
+    """
+    x, y = operands("logaddexp", a, b)
+    x, y = floating("logaddexp", x), floating("logaddexp", y)
+    over = y < x  # not maximum: half of a tie would spoil the second derivative there
+    high, low = where(over, x, y), where(over, y, x)
+    # the difference of two equal infinities would be NaN
+    gap = where((low == high) & (high - high != 0), 0.0, low - high)
+    return high + log1p(exp(gap))
+
+
 def log1p(x: Any) -> Tensor:
     """log(1 + x), exact near 0."""
     return _unary(tr.Log1p, x)
@@ -250,12 +261,17 @@ def log1p(x: Any) -> Tensor:
 
 def log2(x: Any) -> Tensor:
     """The logarithm to base 2."""
-    return _unary(tr.Log, x) * (1 / math.log(2))
+    return _scaled(_unary(tr.Log, x), 1 / math.log(2))
 
 
 def log10(x: Any) -> Tensor:
     """The logarithm to base 10."""
-    return _unary(tr.Log, x) * (1 / math.log(10))
+    return _scaled(_unary(tr.Log, x), 1 / math.log(10))
+
+
+def _scaled(y: Tensor, factor: float) -> Tensor:
+    # a complex factor would mix the parts: 0 * inf
+    return by_parts(lambda t: t * factor, y) if y.dtype.is_complex else y * factor
 
 
 def sqrt(x: Any) -> Tensor:
@@ -349,7 +365,7 @@ def erf(x: Any) -> Tensor:
 
 def _rounding(op: type[Primitive], x: Any) -> Tensor:
     t = numeric(op.name, x)
-    return bind(op, t) if t.dtype.is_float else t
+    return apart(t, x) if t.dtype.is_integer else bind(op, t)
 
 
 def floor(x: Any) -> Tensor:
@@ -363,61 +379,22 @@ def ceil(x: Any) -> Tensor:
 
 
 def round(x: Any) -> Tensor:
-    """The nearest whole number, ties to even; no gradient flows.
+    """The nearest whole number, ties to even; of complex numbers in both parts; no gradient flows.
 
     >>> from tinygrad_rnn import tensor
     >>> round(tensor([0.5, 1.5, 2.4])).tolist()
     [0.0, 2.0, 2.0]
     """
-    return _rounding(e.Round, x)
+    t = numeric("round", x)
+    return by_parts(round, t) if t.dtype.is_complex else _rounding(e.Round, x)
+
+
+def by_parts(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """f of the real and of the imaginary parts of complex numbers."""
+    return bitcast(f(bitcast(z, z.dtype.real)), z.dtype)
 
 
 def trunc(x: Any) -> Tensor:
     """x without its fraction; no gradient flows."""
     t = numeric("trunc", x)
-    return where(t < 0, ceil(t), floor(t)) if t.dtype.is_float else t
-
-
-# --- activations ---------------------------------------------------------------------------------
-
-
-def relu(x: Any) -> Tensor:
-    """max(x, 0); the derivative at 0 is 0; NaN stays NaN."""
-    t = as_tensor("relu", x)
-    return where(t <= 0, 0 if t.dtype.is_integer else 0.0, t)
-
-
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
-    """x where positive, else negative_slope * x."""
-    t = floating("leaky_relu", x)
-    return where(t > 0, t, t * negative_slope)
-
-
-def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """x where positive, else alpha * (exp(x) - 1)."""
-    t = floating("elu", x)
-    return where(t > 0, t, alpha * expm1(minimum(t, 0.0)))
-
-
-def softplus(x: Any) -> Tensor:
-    """log(1 + exp(x)), without overflow.
-
-    >>> from tinygrad_rnn import tensor
-    >>> softplus(tensor([-1000.0, 1000.0])).tolist()
-    [0.0, 1000.0]
-    """
-    t = floating("softplus", x)
-    positive = t > 0  # not abs: its derivative 0 at 0 would spoil the second derivative there
-    return where(positive, t, 0.0) + log1p(exp(where(positive, -t, t)))
-
-
-def silu(x: Any) -> Tensor:
-    """x * sigmoid(x)."""
-    t = floating("silu", x)
-    return t * sigmoid(t)
-
-
-def gelu(x: Any) -> Tensor:
-    """x * Phi(x), Phi the distribution function of the normal distribution."""
-    t = floating("gelu", x)
-    return t * 0.5 * (1 + erf(t * math.sqrt(0.5)))
+    return apart(t, x) if t.dtype.is_integer else where(t < 0, ceil(t), floor(t))

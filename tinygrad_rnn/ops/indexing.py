@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
-from ..primitive import bind, operands
+from ..primitive import apart, bind, operands
 from ..tensor import Tensor, from_host
 from ..trace import state
 from ..types import broadcast_shapes, int64, normalize_axis
@@ -22,6 +22,8 @@ from .creation import Iota, ones_like
 from .functions import as_tensor, astype, where
 from .gathering import ScatterAdd, Take
 from .reduction import Sum
+from .reductions import cumsum
+from .sorting import how_many, nonzero
 
 
 def wrap_negative(i: Tensor, n: int) -> Tensor:
@@ -58,6 +60,43 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     a = normalize_axis(axis, t.ndim, "take")
     i = wrap_negative(_indices("take", indices, t), t.shape[a])
     return bind(Take, t, i, axis=a)
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
+    """Every element repeated along an axis (of the flattened tensor if None): each as often, or
+    each as often as its entry of a vector says (whose values decide the shape: not inside jit).
+
+    >>> from tinygrad_rnn import tensor
+    >>> repeat(tensor([1, 2]), 2).tolist(), repeat(tensor([1, 2]), tensor([0, 3])).tolist()
+    ([1, 1, 2, 2], [2, 2, 2])
+    """
+    t = as_tensor("repeat", x)
+    if axis is None:
+        t, axis = m.reshape(t, (t.size,)), 0
+    a = normalize_axis(axis, t.ndim, "repeat")
+    n = t.shape[a]
+    if not isinstance(repeats, int):
+        times = _indices("repeat", repeats, t)
+        if times.ndim > 1 or times.size not in (1, n):
+            raise ShapeError(f"repeat: {times.type} repeats for {n} elements of {t.type}.")
+        if times.size != 1:
+            return _repeat_each(t, astype(times, int64), a)
+        repeats = how_many("repeat", times)
+    if repeats < 0:
+        raise ArgumentError(f"repeat: repeats must not be negative, got {repeats}.")
+    spaced = m.reshape(t, (*t.shape[: a + 1], 1, *t.shape[a + 1 :]))
+    wide = m.broadcast_to(spaced, (*t.shape[: a + 1], repeats, *t.shape[a + 1 :]))
+    return apart(m.reshape(wide, (*t.shape[:a], n * repeats, *t.shape[a + 1 :])), x)
+
+
+def _repeat_each(t: Tensor, times: Tensor, axis: int) -> Tensor:
+    """Element i of the axis times[i] times: the result starts a new element where a run ends."""
+    if how_many("repeat", bind(Sum, astype(less(times, 0), int64), axes=(0,))):
+        raise ArgumentError("repeat: repeats must not be negative.")
+    ends = cumsum(times)
+    total = how_many("repeat", bind(Sum, times, axes=(0,)))
+    inside = bind(ScatterAdd, ones_like(ends), ends, axis=0, size=total + 1)
+    return bind(Take, t, m.narrow(cumsum(inside), 0, 0, total), axis=axis)
 
 
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
@@ -131,11 +170,15 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index] as in NumPy: integers, slices, None, `...`, integer tensors, boolean masks."""
     plan = _Plan(x, index)
     out = plan.basic(x)
-    return plan.gather(out) if plan.arrays else out
+    return plan.gather(out) if plan.arrays else apart(out, x)
 
 
 def setitem(x: Tensor, index: Any, new: Any) -> None:
     """x[index] = new: points `x` to a new tensor (a recorded value never changes)."""
+    if _chooses_one_value(x, index, new):
+        mask = m.reshape(index, (*index.shape, *(1,) * (x.ndim - index.ndim)))
+        x._rebind(where(mask, astype(operands("setitem", x, new)[1], x.dtype), x))
+        return
     plan = _Plan(x, index)
     places = m.reshape(bind(Iota, size=x.size, dtype=int64), x.shape)
     picked = getitem(places, index)
@@ -161,6 +204,17 @@ def setitem(x: Tensor, index: Any, new: Any) -> None:
     x._rebind(where(m.reshape(hit, x.shape) > 0, m.reshape(put, x.shape), x))
 
 
+def _chooses_one_value(x: Tensor, index: Any, new: Any) -> bool:
+    """x[mask] = number: needs no values of the mask, so it works while recording too."""
+    return (
+        isinstance(index, Tensor)
+        and index.dtype.is_bool
+        and index.shape == x.shape[: index.ndim]
+        and getattr(new, "shape", ()) == ()
+        and not isinstance(new, list | tuple)
+    )
+
+
 def _last_wins(picked: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Of repeated indices keep the last, as NumPy does; needs the indices' values."""
     host = picked.detach().numpy().reshape(-1)
@@ -173,10 +227,17 @@ def _last_wins(picked: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _MaskAxis(NamedTuple):
-    """One axis of a boolean mask: the indices it chooses, and the size it was made for."""
+    """One axis of a boolean mask: the indices it chooses, and the size it was made for.
+
+    A single boolean is a mask over a new axis of size 1, marked by the size None.
+    """
 
     indices: Tensor
-    size: int
+    size: int | None
+
+
+def _is_new(item: Any) -> bool:
+    return isinstance(item, _MaskAxis) and item.size is None
 
 
 class _Plan:
@@ -185,7 +246,7 @@ class _Plan:
     def __init__(self, x: Tensor, index: Any):
         items = list(index) if isinstance(index, tuple) else [index]
         items = [i for item in items for i in self._masks(x, item)]
-        used = sum(1 for i in items if i is not None and i is not Ellipsis)
+        used = sum(1 for i in items if not (i is None or i is Ellipsis or _is_new(i)))
         dots = [k for k, i in enumerate(items) if i is Ellipsis]
         if len(dots) > 1:
             raise IndexRangeError("an index can have only one '...'.")
@@ -204,7 +265,9 @@ class _Plan:
         axis = place = 0
         out_shape: list[int] = []
         for i in items:
-            if i is None:
+            if i is None or _is_new(i):
+                if i is not None:
+                    self.arrays.append((place, i.indices))
                 out_shape.append(1)
                 place += 1
                 continue
@@ -214,7 +277,7 @@ class _Plan:
                 out_shape.append(size)
                 place += 1
             elif isinstance(i, Tensor | _MaskAxis):
-                if isinstance(i, _MaskAxis) and i.size != n:
+                if isinstance(i, _MaskAxis) and i.size not in (n, 0):
                     raise IndexRangeError(
                         f"a boolean mask has {i.size} elements where axis {axis} of {x.type} "
                         f"has {n}."
@@ -268,19 +331,16 @@ class _Plan:
             if isinstance(item, list) and t.size == 0:
                 t = astype(t, int64)
             if t.dtype.is_bool and not t.ndim:
-                raise DTypeError(
-                    "a tensor cannot be indexed with a single boolean; use where(...)."
-                )
+                return [_MaskAxis(nonzero(m.reshape(t, (1,)))[0], None)]
             if t.dtype.is_bool:
-                chosen = np.nonzero(t.detach().numpy())
-                return [_MaskAxis(from_host(k, x.backend), n) for k, n in zip(chosen, t.shape)]
+                return [_MaskAxis(k, n) for k, n in zip(nonzero(t), t.shape)]
             if not t.dtype.is_integer:
                 raise DTypeError(
                     f"a tensor cannot be indexed with {t.type}; expected integers or booleans."
                 )
             return [t]
         if isinstance(item, bool | np.bool_):
-            raise DTypeError("a tensor cannot be indexed with a single boolean; use where(...).")
+            return [_MaskAxis(from_host(np.arange(int(item)), x.backend), None)]
         return [item]
 
     def _check_neighbours(self) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..backend import Backend
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DTypeError
 from ..primitive import Primitive, apply_two, literal
 from ..tensor import Tensor
 from ..types import DType, as_shape
+from . import activations, indexing, numbers, products, reductions, searching, shaping, sorting
 from . import comparisons as c
 from . import elementwise as e
 from . import functions as f
-from . import indexing, products, reductions, shaping
 
 Binary = Callable[[Any, Any], Tensor]
 
@@ -60,9 +60,15 @@ def _plain(op: Binary) -> Binary:
     return lambda self, other: op(self, other)
 
 
+#: What a tensor changed in place may be cast back from: float64 to float32, but not to integers.
+_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
 def _inplace(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
     def method(self: Tensor, other: Any) -> Tensor:
         new = op(self, other)
+        if new.shape == self.shape and _KINDS[new.dtype.kind] <= _KINDS[self.dtype.kind]:
+            new = f.astype(new, self.dtype, copy=False)
         if new.type is not self.type:
             raise ArgumentError(
                 f"in-place operation: a tensor {self.type} cannot become {new.type}."
@@ -71,6 +77,12 @@ def _inplace(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor
         return self
 
     return method
+
+
+def _iter(self: Tensor) -> Iterator[Tensor]:
+    if not self.ndim:
+        raise DTypeError("iteration over a 0-d tensor; use .item() for its number.")
+    return iter(shaping.unstack(self))
 
 
 _OPERATORS: dict[str, tuple[type[Primitive] | None, Binary]] = {
@@ -96,23 +108,25 @@ for _name, _general in {
 }.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", _comparison(_general))
 for _name, _function in {
-    "neg": f.negative, "pos": f.positive, "abs": f.abs, "invert": c.bitwise_invert,
+    "neg": f.negative, "pos": f.positive, "abs": numbers.abs, "invert": c.bitwise_invert,
     "getitem": indexing.getitem, "setitem": indexing.setitem,
-    "iter": lambda self: iter(shaping.unstack(self)),
+    "iter": _iter,
 }.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", _function)
 
 for _method in (
-    f.abs, f.astype, f.ceil, f.clip, f.cos, f.erf, f.exp, f.expm1, f.floor, c.isfinite, c.isinf,
-    c.isnan, f.log, f.log1p, f.maximum, f.minimum, f.reciprocal, f.relu, f.round, f.rsqrt,
-    f.sigmoid, f.sign, f.sin, f.softplus, f.sqrt, f.square, f.tan, f.tanh, reductions.all,
-    reductions.any, reductions.argmax, reductions.argmin, reductions.cumsum,
+    numbers.abs, f.astype, f.ceil, f.clip, numbers.conj, f.cos, f.erf, f.exp, f.expm1, f.floor,
+    c.isfinite, c.isinf, c.isnan, f.log, f.log1p, f.maximum, f.minimum, f.reciprocal,
+    activations.relu, f.round, f.rsqrt, f.sigmoid, numbers.sign, f.sin, activations.softplus,
+    f.sqrt, f.square, f.tan, f.tanh, reductions.all, reductions.any, reductions.argmax,
+    reductions.argmin, sorting.argsort, reductions.cumsum,
     reductions.log_softmax, reductions.logsumexp, reductions.max, reductions.mean, reductions.min,
     reductions.norm, reductions.prod, reductions.softmax, reductions.std, reductions.sum,
-    reductions.var, products.dot, products.matmul, indexing.take, indexing.take_along_axis,
-    shaping.broadcast_to, shaping.chunk, shaping.expand_dims, shaping.flatten, shaping.flip,
-    shaping.moveaxis, shaping.pad, shaping.repeat, shaping.roll, shaping.split, shaping.squeeze,
-    shaping.swapaxes, shaping.tile, shaping.unstack,
+    reductions.var, products.dot, products.matmul, indexing.repeat, indexing.take,
+    indexing.take_along_axis, searching.sort, shaping.broadcast_to, shaping.chunk,
+    shaping.expand_dims, shaping.flatten, shaping.flip, shaping.moveaxis, shaping.pad, shaping.roll,
+    shaping.split, shaping.squeeze, shaping.swapaxes, shaping.tile, shaping.unstack,
+    sorting.nonzero,
 ):  # fmt: skip
     setattr(Tensor, _method.__name__, _method)
 
@@ -142,7 +156,6 @@ def _expand(self: Tensor, *shape: Any) -> Tensor:
 def _to(self: Tensor, target: str | Backend | DType) -> Tensor:
     """The tensor on another backend (a name or a Backend), or with another dtype."""
     from ..backend import get_backend
-    from ..errors import DTypeError
     from ..types import as_dtype
 
     if isinstance(target, Backend):
@@ -158,5 +171,6 @@ for _name, _attribute in {
     "pow": f.power, "unsqueeze": shaping.expand_dims, "reshape": _reshape, "view": _reshape,
     "transpose": _transpose, "permute": _transpose, "expand": _expand, "to": _to,
     "T": property(shaping.transpose), "mT": property(shaping.matrix_transpose),
+    "real": property(numbers.real), "imag": property(numbers.imag),
 }.items():  # fmt: skip
     setattr(Tensor, _name, _attribute)

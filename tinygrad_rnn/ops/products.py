@@ -9,6 +9,7 @@ from ..errors import ArgumentError, ShapeError
 from ..primitive import bind, operands
 from ..tensor import Tensor
 from ..types import broadcast_shapes, normalize_axis
+from .complexes import conj
 from .contraction import Contract, contract
 from .functions import astype
 from .movement import reshape, transpose
@@ -102,19 +103,24 @@ def outer(a: Any, b: Any) -> Tensor:
     x, y = _pair("outer", a, b)
     if x.ndim != 1 or y.ndim != 1:
         raise ShapeError(f"outer: expected two vectors, got {x.type} and {y.type}.")
-    return contract(x, y, (0,), (1,), (0, 1))
+    return reshape(x, (x.size, 1)) * y  # a contraction would add 0.0, which loses the sign of -0.0
 
 
 def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
-    """The sum of products along one axis; the other axes broadcast.
+    """The sum of products conj(a) * b along one axis; the other axes broadcast.
 
     >>> from tinygrad_rnn import tensor
     >>> vecdot(tensor([[1, 2], [3, 4]]), tensor([1, 10])).tolist()
     [21, 43]
     """
     x, y = _pair("vecdot", a, b)
-    p = x * y
-    return bind(Sum, p, axes=(normalize_axis(axis, p.ndim, "vecdot"),))
+    ndim = max(x.ndim, y.ndim)
+    at = normalize_axis(axis, ndim, "vecdot")
+    sizes = {t.shape[at - ndim] for t in (x, y) if t.ndim >= ndim - at}
+    if len(sizes) != 1 or min(x.ndim, y.ndim) < ndim - at:
+        raise ShapeError(f"vecdot: {x.type} and {y.type} differ in size along axis {axis}.")
+    out: Tensor = bind(Sum, conj(x) * y, axes=(at,))
+    return out
 
 
 def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int]] = 2) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..tensor import Tensor
 from ..types import Shape, Type, bool_, float16, float32, int64
@@ -84,6 +84,8 @@ class Max(Reduction, name="max"):
 
     @staticmethod
     def type(x: Type, *, axes: Axes) -> Type:
+        if x.dtype.is_complex:
+            raise DTypeError(f"max of {x}: complex numbers have no order.")
         if any(x.shape[a] == 0 for a in axes):
             raise ShapeError(f"max of {x} over axes {axes}: an empty axis has no maximum.")
         return Type(_dropped(x.shape, axes), x.dtype)
@@ -106,6 +108,8 @@ class ArgMax(Primitive, name="argmax"):
 
     @staticmethod
     def type(x: Type, *, axis: int) -> Type:
+        if x.dtype.is_complex:
+            raise DTypeError(f"argmax of {x}: complex numbers have no order.")
         if x.shape[axis] == 0:
             raise ShapeError(f"argmax of {x}: axis {axis} is empty.")
         return Type(_dropped(x.shape, (axis,)), int64)

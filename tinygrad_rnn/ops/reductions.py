@@ -1,31 +1,28 @@
-"""Reductions: sum, max and cumsum are primitives, the rest is made of them.
+"""Reductions, running sums and products: sum, max and cumsum are primitives, the rest is made of
+them.
 
 `axis`: None (all axes), an integer, or several; `keepdims` keeps the reduced axes with size 1.
 """
 
 from __future__ import annotations
 
+import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
-from ..errors import ShapeError
-from ..primitive import Primitive, bind
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..primitive import Primitive, apart, bind
 from ..tensor import Tensor
-from ..types import (
-    bool_,
-    default_dtype,
-    float16,
-    float32,
-    int64,
-    normalize_axes,
-    normalize_axis,
-    uint64,
-)
+from ..types import bool_, float16, float32, int64, normalize_axes, normalize_axis, uint64
 from . import reduction as r
 from .comparisons import less
+from .creation import ones, zeros
 from .elementwise import Invert
-from .functions import as_tensor, astype, exp, log, sqrt, where
+from .functions import as_tensor, astype, by_parts, exp, floating, log, sqrt, where
 from .movement import moveaxis, narrow, reshape
+from .numbers import abs
+from .shaping import concat
 
 
 def _reduce(op: type[Primitive], x: Tensor, axis: Any, keepdims: bool) -> Tensor:
@@ -38,9 +35,11 @@ def _keep(out: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return reshape(out, tuple([1 if i in axes else n for i, n in enumerate(x.shape)]))
 
 
-def _summable(x: Tensor) -> Tensor:
-    """Small integers and booleans are summed in 64 bits."""
-    if x.dtype.is_float or x.dtype.itemsize == 8:
+def _summable(x: Tensor, dtype: Any = None) -> Tensor:
+    """In the dtype asked for, or small integers and booleans in 64 bits."""
+    if dtype is not None:
+        return astype(x, dtype)
+    if x.dtype.is_inexact or x.dtype.itemsize == 8:
         return x
     return astype(x, uint64 if x.dtype.kind == "u" else int64)
 
@@ -52,13 +51,14 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> 
     >>> sum(tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0).tolist()
     [4.0, 6.0]
     """
-    t = as_tensor("sum", x)
-    return _reduce(r.Sum, astype(t, dtype) if dtype is not None else _summable(t), axis, keepdims)
+    return _reduce(r.Sum, _summable(as_tensor("sum", x), dtype), axis, keepdims)
 
 
 def _float(x: Any, name: str) -> Tensor:
-    t = as_tensor(name, x)
-    return t if t.dtype.is_float else astype(t, default_dtype())
+    t = floating(name, x)
+    if t.dtype.is_complex:
+        raise DTypeError(f"{name} of {t.type}: expected real numbers.")
+    return t
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -77,8 +77,9 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     >>> mean(tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0, keepdims=True).tolist()
     [[2.0, 4.0]]
     """
-    t = _float(x, "mean")
-    return astype(_reduce(r.Sum, _wide(t), axis, keepdims) / float(_count(t, axis)), t.dtype)
+    t = floating("mean", x)
+    total, n = _reduce(r.Sum, _wide(t), axis, keepdims), float(_count(t, axis))
+    return by_parts(lambda y: y / n, total) if t.dtype.is_complex else astype(total / n, t.dtype)
 
 
 def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
@@ -147,8 +148,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) ->
     >>> prod(tensor([2, 3, 4])).item()
     24
     """
-    t = as_tensor("prod", x)
-    t = astype(t, dtype) if dtype is not None else _summable(t)
+    t = _summable(as_tensor("prod", x), dtype)
     axes = normalize_axes(axis, t.ndim, "prod")
     out = t
     for k, a in enumerate(reversed(axes)):
@@ -160,13 +160,9 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) ->
         half = n // 2
         pairs = narrow(out, 0, 0, half) * narrow(out, 0, half, 2 * half)
         if n % 2:
-            from .shaping import concat
-
             pairs = concat([pairs, narrow(out, 0, n - 1, n)], 0)
         out, n = pairs, half + n % 2
     if n == 0:
-        from .creation import ones
-
         out = ones((1, *rest), t.dtype, t.backend)
     out = reshape(out, rest)
     return _keep(out, t, axes) if keepdims else out
@@ -208,6 +204,72 @@ def cumsum(x: Any, axis: int | None = None, reverse: bool = False) -> Tensor:
     """
     t, a = _flat_axis(_summable(as_tensor("cumsum", x)), axis, "cumsum")
     return bind(r.CumSum, t, axis=a, reverse=bool(reverse))
+
+
+def cumulative_sum(
+    x: Any, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """`cumsum`, after a 0 if `include_initial`; the axis may be left out for vectors only.
+
+    >>> from tinygrad_rnn import tensor
+    >>> cumulative_sum(tensor([1, 2, 3]), include_initial=True).tolist()
+    [0, 1, 3, 6]
+    """
+    t = _summable(as_tensor("cumulative_sum", x), dtype)
+    a = _only_axis(t, axis, "cumulative_sum")
+    out: Tensor = bind(r.CumSum, t, axis=a, reverse=False)
+    return concat([_border(out, a, zeros), out], a) if include_initial else out
+
+
+def cumulative_prod(
+    x: Any, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """Products of all elements up to each along an axis, after a 1 if `include_initial`.
+
+    By doubling: log2(n) multiplications of whole tensors, differentiable to any order, zeros
+    included.
+
+    >>> from tinygrad_rnn import tensor
+    >>> cumulative_prod(tensor([2, 3, 4])).tolist()
+    [2, 6, 24]
+    """
+    out = _summable(as_tensor("cumulative_prod", x), dtype)
+    a = _only_axis(out, axis, "cumulative_prod")
+    n, reach = out.shape[a], 1
+    while reach < n:  # out[i] is the product of the last `reach` elements up to i
+        later = narrow(out, a, reach, n) * narrow(out, a, 0, n - reach)
+        out, reach = concat([narrow(out, a, 0, reach), later], a), 2 * reach
+    return concat([_border(out, a, ones), out], a) if include_initial else apart(out, x)
+
+
+def _only_axis(x: Tensor, axis: int | None, name: str) -> int:
+    if axis is None and x.ndim != 1:
+        raise ShapeError(f"{name} of {x.type}: say along which axis.")
+    return normalize_axis(0 if axis is None else axis, x.ndim, name)
+
+
+def _border(x: Tensor, axis: int, fill: Callable[..., Tensor]) -> Tensor:
+    return fill((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype, x.backend)
+
+
+def diff(x: Any, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
+    """Differences of neighbours along an axis, n times; prepend and append are joined on before.
+
+    >>> from tinygrad_rnn import tensor
+    >>> diff(tensor([1, 4, 9])).tolist()
+    [3, 5]
+    """
+    if n < 0:
+        raise ArgumentError(f"diff: n must not be negative, got {n}.")
+    t = as_tensor("diff", x)
+    a = normalize_axis(axis, t.ndim, "diff")
+    out = t if n == 0 else concat([p for p in (prepend, t, append) if p is not None], a)
+    for _ in range(n):
+        size = out.shape[a]
+        one = builtins.min(1, size)
+        later, earlier = narrow(out, a, one, size), narrow(out, a, 0, size - one)
+        out = later ^ earlier if out.dtype.is_bool else later - earlier
+    return apart(out, x)
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -271,7 +333,8 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     >>> norm(tensor([3.0, 4.0])).item()
     5.0
     """
-    given = _float(x, "norm")
+    given = floating("norm", x)
+    given = abs(given) if given.dtype.is_complex else given
     t = _wide(given)
     return astype(_root(_reduce(r.Sum, t * t, axis, keepdims)), given.dtype)
 

@@ -40,11 +40,17 @@ def one(x: Tensor) -> Tensor:
     return literal(1.0, x.dtype, x.backend)
 
 
+class Analytic(Unary):
+    """Of a complex operand the principal value."""
+
+    kinds = "fc"
+
+
 class Pow(Binary, name="pow"):
     """a ** b; b * a**(b-1) is taken as 0 where b is 0, a**b * log(a) as 0 where a**b is 0 (and so
     are all derivatives of it)."""
 
-    kinds = "iuf"
+    kinds = "iufc"
     reference = np.power
     samples = binary(0.3, 2.5, second=(-2, 2))
     vjp = (
@@ -53,67 +59,67 @@ class Pow(Binary, name="pow"):
     )
 
 
-class Exp(Unary, name="exp"):
+class Exp(Analytic, name="exp"):
     reference = np.exp
     samples = unary()
     vjp = (lambda g, y, x: zmul(g, y),)
 
 
-class Expm1(Unary, name="expm1"):
+class Expm1(Analytic, name="expm1"):
     reference = np.expm1
     samples = unary()
     vjp = (lambda g, y, x: zmul(g, y + 1),)
 
 
-class Log(Unary, name="log"):
+class Log(Analytic, name="log"):
     reference = np.log
     samples = unary(0.2, 3)
     vjp = (lambda g, y, x: zdiv(g, x),)
 
 
-class Log1p(Unary, name="log1p"):
+class Log1p(Analytic, name="log1p"):
     reference = np.log1p
     samples = unary(-0.7, 3)
     vjp = (lambda g, y, x: zdiv(g, x + 1),)
 
 
-class Sqrt(Unary, name="sqrt"):
+class Sqrt(Analytic, name="sqrt"):
     reference = np.sqrt
     samples = unary(0.2, 3)
     vjp = (lambda g, y, x: zdiv(g * 0.5, y),)
 
 
-class Sin(Unary, name="sin"):
+class Sin(Analytic, name="sin"):
     reference = np.sin
     samples = unary()
     vjp = (lambda g, y, x: g * cos(x),)
 
 
-class Cos(Unary, name="cos"):
+class Cos(Analytic, name="cos"):
     reference = np.cos
     samples = unary()
     vjp = (lambda g, y, x: -(g * sin(x)),)
 
 
-class Tan(Unary, name="tan"):
+class Tan(Analytic, name="tan"):
     reference = np.tan
     samples = unary(-1.2, 1.2)
     vjp = (lambda g, y, x: zmul(g, y * y + 1),)
 
 
-class Asin(Unary, name="asin"):
+class Asin(Analytic, name="asin"):
     reference = np.arcsin
     samples = unary(-0.8, 0.8)
     vjp = (lambda g, y, x: zdiv(g, sqrt(1 - x * x)),)
 
 
-class Acos(Unary, name="acos"):
+class Acos(Analytic, name="acos"):
     reference = np.arccos
     samples = unary(-0.8, 0.8)
     vjp = (lambda g, y, x: -zdiv(g, sqrt(1 - x * x)),)
 
 
-class Atan(Unary, name="atan"):
+class Atan(Analytic, name="atan"):
     reference = np.arctan
     samples = unary()
     vjp = (lambda g, y, x: g / (x * x + 1),)
@@ -139,37 +145,38 @@ class Atan2(Binary, name="atan2"):
     )
 
 
-class Sinh(Unary, name="sinh"):
+class Sinh(Analytic, name="sinh"):
     reference = np.sinh
     samples = unary()
     vjp = (lambda g, y, x: zmul(g, bind(Cosh, x)),)
 
 
-class Cosh(Unary, name="cosh"):
+class Cosh(Analytic, name="cosh"):
     reference = np.cosh
     samples = unary()
     vjp = (lambda g, y, x: zmul(g, bind(Sinh, x)),)
 
 
-class Tanh(Unary, name="tanh"):
+class Tanh(Analytic, name="tanh"):
     reference = np.tanh
     samples = unary(-3, 3)
     vjp = (lambda g, y, x: g * (1 - y * y),)
 
 
-class Asinh(Unary, name="asinh"):
+class Asinh(Analytic, name="asinh"):
     reference = np.arcsinh
     samples = unary()
     vjp = (lambda g, y, x: g / sqrt(x * x + 1),)
 
 
-class Acosh(Unary, name="acosh"):
+class Acosh(Analytic, name="acosh"):
     reference = np.arccosh
     samples = unary(1.3, 4)
-    vjp = (lambda g, y, x: zdiv(g, sqrt(x * x - 1)),)
+    # two roots, because in the complex plane that of the product has other branches
+    vjp = (lambda g, y, x: zdiv(g, sqrt(x - 1) * sqrt(x + 1)),)
 
 
-class Atanh(Unary, name="atanh"):
+class Atanh(Analytic, name="atanh"):
     reference = np.arctanh
     samples = unary(-0.8, 0.8)
     vjp = (lambda g, y, x: zdiv(g, 1 - x * x),)

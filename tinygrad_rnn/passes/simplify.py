@@ -6,7 +6,6 @@ dead nodes go on the way.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -65,7 +64,7 @@ def _fold(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
     with np.errstate(all="ignore"):
         values = [np.asarray(c.attrs["value"], c.attrs["dtype"].np) for c in known]
         result = np.asarray(node.op.reference(*values, **node.attrs)).astype(out.dtype.np)
-    if out.dtype.is_float and not math.isfinite(result):
+    if out.dtype.is_inexact and not np.isfinite(result):
         return None
     return [_full(result.item(), (), out.dtype)]
 

@@ -61,7 +61,7 @@ def callable_primitives() -> list[str]:
 
 
 def kinds_of(op: type[Primitive]) -> str:
-    """The kinds of dtypes ("b", "i", "u", "f") that an elementwise primitive takes."""
+    """The kinds of dtypes ("b", "i", "u", "f", "c") that an elementwise primitive takes."""
     return op.kinds if issubclass(op, Elementwise) else "f"
 
 
@@ -86,6 +86,9 @@ def values(
         return rng.random(shape) < 0.5
     if kind.kind == "f":
         return np.asarray(rng.uniform(arg.low, arg.high, shape), kind)
+    if kind.kind == "c":
+        parts = rng.uniform(arg.low, arg.high, (2, *shape))
+        return np.asarray(parts[0] + 1j * parts[1], kind)
     if name in INTEGERS:
         low, high = INTEGERS[name][slot]
     else:

@@ -35,12 +35,16 @@ class _Constant:
 
 
 def without_stopped(graph: Graph) -> Graph:
-    """The graph in which what passes no gradient (`no_grad`, no rule) passes no perturbation."""
+    """The graph in which what passes no gradient (`no_grad`, no rule, whole numbers) passes no
+    perturbation; `NotAnalytic` if a reference is no analytic function of complex numbers."""
     nodes = []
     for node in graph.nodes:
         attrs = {k: without_stopped(v) if isinstance(v, Graph) else v
                  for k, v in node.attrs.items()}  # fmt: skip
-        stops = node.frozen or node.op.vjp is None
+        whole = not any(v.type.dtype.is_inexact for v in node.outputs)
+        stops = node.frozen or node.op.vjp is None or whole
+        if not (stops or node.op.analytic):
+            raise NotAnalytic(f"'{node.op.name}' is no analytic function of complex numbers")
         nodes.append(
             Node(_Constant(node.op) if stops else node.op, node.inputs, attrs, node.outputs)
         )

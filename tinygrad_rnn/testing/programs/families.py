@@ -37,9 +37,9 @@ def slot_kinds(name: str) -> tuple[str, ...]:
 SLOTS: dict[str, tuple[str, ...]] = {
     **{n: ("fiub",) for n in ("reshape", "transpose", "broadcast_to", "slice", "flip", "cast")},
     "pad": ("fiub",), "concat": ("fiub", "fiub"), "sum": ("fiu",), "max": ("fiu",),
-    "argmax": ("fiu",), "cumsum": ("fiu",), "contract": ("fi", "fi"), "take": ("fiub", "iu"),
-    "scatter_add": ("fiu", "iu"), "random_bits": ("u",), "full": (), "iota": (),
-    "scan": ("fiub",), "call": ("f",), "custom": ("f",),
+    "argmax": ("fiu",), "argsort": ("fiu",), "cumsum": ("fiu",), "contract": ("fi", "fi"),
+    "take": ("fiub", "iu"), "scatter_add": ("fiu", "iu"), "random_bits": ("u",), "full": (),
+    "iota": (), "scan": ("fiub",), "call": ("f",), "custom": ("f",),
 }  # fmt: skip
 
 
@@ -222,6 +222,11 @@ def _argmax(b: Builder, d: Digits, forced: Known | None) -> Known:
     return b.bind("argmax", [v], axis=d.below(v.x.ndim))
 
 
+def _argsort(b: Builder, d: Digits, forced: Known | None) -> Known:
+    v = _nonempty(b, d, forced, "fiu")
+    return b.bind("argsort", [v], axis=d.below(v.x.ndim))
+
+
 def _cumsum(b: Builder, d: Digits, forced: Known | None) -> Known:
     v = forced or b.some(d, NUMBERS, 1)
     if v.kind == "b" or not v.x.ndim:
@@ -334,6 +339,6 @@ def _random_bits(b: Builder, d: Digits, forced: Known | None) -> Known:
 FAMILIES: dict[str, Family] = {
     "reshape": _reshape, "transpose": _transpose, "broadcast_to": _broadcast_to, "slice": _slice,
     "pad": _pad, "concat": _concat, "flip": _flip, "cast": _cast, "sum": _sum, "max": _max,
-    "argmax": _argmax, "cumsum": _cumsum, "contract": _contract, "take": _take,
+    "argmax": _argmax, "argsort": _argsort, "cumsum": _cumsum, "contract": _contract, "take": _take,
     "scatter_add": _scatter_add, "full": _full, "iota": _iota, "random_bits": _random_bits,
 }  # fmt: skip

@@ -123,12 +123,17 @@ FEATURES = (
 )  # fmt: skip
 #: Primitives that keep a loop over rows from being compiled, most of them by mixing rows.
 ACROSS_ROWS = frozenset({
-    "reshape", "transpose", "flip", "pad", "take", "scatter_add", "cumsum", "argmax", "contract",
-    "random_bits", "iota", "broadcast_to", "full", "mod", "floordiv",
+    "reshape", "transpose", "flip", "pad", "take", "scatter_add", "cumsum", "argmax", "argsort",
+    "contract", "random_bits", "iota", "broadcast_to", "full", "mod", "floordiv", "bitcast",
+    "solve", "cholesky",
 })  # fmt: skip
 
 
+#: Primitives with a body have lines of their own; values here are single and real.
+NO_LINES = frozenset({"scan", "call", "custom", "fft", "slogdet", "eigh", "svd", "qr"})
+
+
 def names(rows: bool = False) -> list[str]:
-    """The primitives that a line may apply (those with a body have lines of their own)."""
-    known = [n for n in primitives if n not in ("scan", "call", "custom")]
+    """The primitives that a line may apply."""
+    known = [n for n in primitives if n not in NO_LINES]
     return [n for n in known if n not in ACROSS_ROWS] if rows else known
