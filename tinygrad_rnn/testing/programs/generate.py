@@ -129,8 +129,10 @@ ACROSS_ROWS = frozenset({
 })  # fmt: skip
 
 
-#: Primitives with a body have lines of their own; values here are single and real.
-NO_LINES = frozenset({"scan", "call", "custom", "fft", "slogdet", "eigh", "svd", "qr"})
+#: Primitives with several results, complex ones, or of square matrices: not in random programs.
+BEYOND = frozenset("fft slogdet eigh svd qr solve cholesky bitcast".split())
+#: Primitives with a body have lines of their own.
+NO_LINES = frozenset({"scan", "call", "custom"}) | BEYOND
 
 
 def names(rows: bool = False) -> list[str]:
