@@ -4,6 +4,8 @@ from .backend import API, GROUP, Backend, Program, primitives
 from .capabilities import Capabilities, Refusal
 from .errors import BackendError, IndexRangeError, LinearAlgebraError
 from .graph import Graph, Node, Var, subgraphs
+from .ops import factorizations as factorizations  # a backend's author sees every primitive
+from .ops import fourier as fourier
 from .ops.bits import philox
 from .ops.gathering import index_error
 from .primitive import Arg, Elementwise, Primitive, Sample, bind, bind_all
