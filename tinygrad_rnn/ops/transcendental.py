@@ -173,7 +173,7 @@ class Acosh(Analytic, name="acosh"):
     reference = np.arccosh
     samples = unary(1.3, 4)
     # two roots, because in the complex plane that of the product has other branches
-    vjp = (lambda g, y, x: zdiv(g, sqrt(x - 1) * sqrt(x + 1)),)
+    vjp = (lambda g, y, x: zdiv(g, zmul(sqrt(x - 1), sqrt(x + 1))),)
 
 
 class Atanh(Analytic, name="atanh"):

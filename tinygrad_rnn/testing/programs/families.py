@@ -22,12 +22,12 @@ FLOATS, NUMBERS, ANY = "f", "fi", "fib"
 
 
 def slot_kinds(name: str) -> tuple[str, ...]:
-    """The kinds of dtypes that each operand of a primitive takes."""
+    """The kinds of dtypes that each operand of a primitive takes in a program: of real numbers."""
     op = primitives[name]
     if name == "where":
         return "b", "fiub", "fiub"
     if issubclass(op, Elementwise):
-        kinds: str = op.kinds
+        kinds = op.kinds.replace("c", "")
         return tuple([kinds for _ in range(op.arity)])
     slots: tuple[str, ...] = SLOTS.get(name, ())
     return slots
