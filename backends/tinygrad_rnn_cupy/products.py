@@ -2,6 +2,7 @@
 
 In: row-major matrices. Halves are multiplied exactly and summed in float32. float32 is multiplied
 as it is, or in TF32 (10 bits of mantissa) where `tf32` asks for it: the same choice everywhere.
+Integers and complex numbers are left to CuPy.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Products:
         self.settings = settings
 
     def matmul(self, left: Any, right: Any, out: Any = None) -> Any:
-        if left.dtype.kind in "biu":
+        if left.dtype.kind in "biuc":
             return cupy.matmul(left, right, out)
         return matmul(left, right, out, self.settings.tf32)
 

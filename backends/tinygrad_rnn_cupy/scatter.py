@@ -8,6 +8,7 @@ from typing import Any
 
 import cupy
 import numpy as np
+from tinygrad_rnn_numpy.kernels import bitcast
 
 from tinygrad_rnn.types import as_dtype
 
@@ -33,6 +34,10 @@ def scatter_add(updates: Any, indices: Any, axis: int, size: int) -> Any:
 
     Indices out of range are clipped: raising would mean waiting for the device.
     """
+    if updates.dtype.kind == "c":  # part by part
+        dtype = as_dtype(updates.dtype)
+        parts = scatter_add(bitcast(cupy, updates, dtype.real), indices, axis, size)
+        return bitcast(cupy, parts, dtype)
     rank = indices.ndim
     before, after = updates.shape[:axis], updates.shape[axis + rank :]
     out = cupy.empty((*before, size, *after), updates.dtype)

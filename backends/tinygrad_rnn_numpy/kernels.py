@@ -9,6 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_rnn.extend import DType
+
 from . import matrices
 
 Kernel = Callable[..., Any]
@@ -50,7 +52,7 @@ def table(xp: Any) -> dict[str, Kernel]:
         "contract": functools.partial(contract, xp),
         "full": lambda value, shape, dtype: xp.full(shape, value, dtype.np),
         "iota": lambda size, dtype: xp.arange(size, dtype=dtype.np),
-        "bitcast": functools.partial(_bitcast, xp),
+        "bitcast": functools.partial(bitcast, xp),
         "argsort": lambda x, axis: xp.argsort(x, axis, kind="stable"),
         "fft": lambda x, axis, inverse: (
             xp.fft.ifft(x, axis=axis, norm="forward") if inverse else xp.fft.fft(x, axis=axis)
@@ -87,13 +89,14 @@ def _cumsum(xp: Any, x: Any, axis: int, reverse: bool) -> Any:
     return xp.cumsum(x, axis, dtype=x.dtype)
 
 
-def _bitcast(xp: Any, x: Any, dtype: Any) -> Any:
+def bitcast(xp: Any, x: Any, dtype: DType) -> Any:
+    """The bytes as another dtype; the parts of complex numbers are a last axis."""
     shape = x.shape
     if x.dtype.kind == "c" and dtype.is_float:
         shape = (*shape, 2)
     elif x.dtype.kind == "f" and dtype.is_complex:
         shape = shape[:-1]
-    return xp.ascontiguousarray(x).view(dtype.np).reshape(shape)
+    return xp.ascontiguousarray(x).reshape(-1).view(dtype.np).reshape(shape)
 
 
 def _pad(xp: Any, x: Any, low: Any, high: Any, interior: Any, value: Any) -> Any:

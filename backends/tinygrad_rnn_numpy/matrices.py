@@ -1,4 +1,8 @@
-"""Kernels of linear algebra, for NumPy and for modules with its interface (CuPy)."""
+"""Kernels of linear algebra, for NumPy and for modules with its interface.
+
+CuPy does not look at what a factorization reports, because that would mean waiting for the device:
+of a singular matrix it gives infinities and NaN where NumPy raises.
+"""
 
 from __future__ import annotations
 

@@ -325,3 +325,22 @@ print("fine")
 """
     out = run(CHECKED.format(code=code), TINYGRAD_RNN_CHECK="1")
     assert out.stdout.strip() == "fine", out.stderr
+
+
+def test_helpers_live_where_their_operands_do():
+    """Counters and masks that functions make for themselves, with another backend as default."""
+    pytest.importorskip("numba")
+    x = tg.tensor(np.arange(6.0).reshape(2, 3), backend="numba")
+    i = tg.tensor([[2], [0]], backend="numba")
+    z = (x * 1j).conj()
+    x[0, tg.tensor([1, 1], backend="numba")] = 7.0
+    for y, want in (
+        (tg.tril(x), [[0, 0, 0], [3, 4, 0]]),
+        (tg.take_along_axis(x, i), [[2], [3]]),
+        (tg.one_hot(i[:, 0], 3), [[0, 0, 1], [1, 0, 0]]),
+        (z, [[-0j, -1j, -2j], [-3j, -4j, -5j]]),
+        (x, [[0, 7, 2], [3, 4, 5]]),
+        (tg.grad(lambda x: tg.linalg.eigvalsh(x[:, :2]).sum())(x), [[1, 0, 0], [0, 1, 0]]),
+    ):
+        assert y.backend.name == "numba"
+        np.testing.assert_allclose(y.numpy(), want, atol=1e-12)

@@ -36,6 +36,26 @@ def test_conformance_of_single_operations(backend: Any, check: Any) -> None:
             assert found.result != "failed", found.why
 
 
+def test_complex_numbers_and_matrices(backend: Any) -> None:
+    """They run on CuPy's own functions, in loops and compiled programs too."""
+    rng = np.random.default_rng(0)
+    z, a = rng.normal(size=(4, 3, 3)) + 1j * rng.normal(size=(4, 3, 3)), rng.normal(size=(3, 3))
+
+    def f(z: Any, a: Any) -> Any:
+        c, ys = tg.scan(lambda c, x: (tg.tanh(c @ c) * 0.1 + x, abs(c)), z[0], z)
+        w, v = tg.linalg.eigh(a)
+        whole = tg.fft.ifft(tg.fft.fft(c) * (v @ v.mT)) + tg.linalg.solve(a, tg.real(z[1]))
+        return abs(whole).sum() + (ys * w).sum() + tg.linalg.det(a)
+
+    for program in (lambda *args: (f(*args),), tg.grad(f, (0, 1))):
+        want = program(tg.tensor(z), tg.tensor(a))
+        with tg.use_backend(backend), fake.allowed_to_wait():
+            args = tg.tensor(z), tg.tensor(a)
+            for found in (program(*args), tg.jit(program)(*args)):
+                for y, right in zip(found, want, strict=True):
+                    np.testing.assert_allclose(y.numpy(), right.numpy(), rtol=1e-9, atol=1e-12)
+
+
 def test_reading_a_value_waits_and_nothing_else_does(backend: Any) -> None:
     with tg.use_backend(backend):
         x = tg.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)

@@ -15,7 +15,7 @@ from ..errors import DTypeError
 from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind, literal
 from ..tensor import Tensor
 from ..types import DType, Type, complex64, complex_of, float64, int64, uint32
-from .creation import Iota
+from .creation import iota
 from .movement import Concat, narrow, reshape
 
 
@@ -73,7 +73,7 @@ def _recast(g: Tensor, dtype: DType) -> Tensor:
 
 
 def _flip_second(parts: Tensor) -> Tensor:
-    signs = bind(Iota, size=2, dtype=parts.dtype) * -2 + literal(1, parts.dtype, parts.backend)
+    signs = iota(2, parts.dtype, parts.backend) * -2 + literal(1, parts.dtype, parts.backend)
     return parts * signs
 
 

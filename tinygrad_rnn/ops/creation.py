@@ -76,11 +76,20 @@ def full(
     kind = as_dtype(dtype if dtype is not None else type(fill_value))
     if kind.is_float:
         fill_value = float(fill_value)
-    attrs = {"value": fill_value, "shape": size, "dtype": kind}
+    return _made(Full, where, value=fill_value, shape=size, dtype=kind)
+
+
+def iota(size: int, dtype: DType, backend: Where = None) -> Tensor:
+    """0, 1, …, size - 1."""
+    return _made(Iota, backend, size=size, dtype=dtype)
+
+
+def _made(op: type[Primitive], where: Where, **attrs: Any) -> Tensor:
+    """What a primitive without operands gives on a backend."""
     if where is None or state.tracer is not None:
-        return bind(Full, **attrs)
+        return bind(op, **attrs)
     with use_backend(where):
-        return bind(Full, **attrs)
+        return bind(op, **attrs)
 
 
 def zeros(

@@ -10,7 +10,7 @@ from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..tensor import Tensor
 from ..types import Type
-from .creation import Iota
+from .creation import iota
 from .movement import broadcast_to, moveaxis, reshape, transpose
 
 
@@ -117,7 +117,7 @@ class ScatterAdd(Primitive, name="scatter_add"):
 
 def _offsets(size: int, n: int, i: Tensor) -> Tensor:
     """b * n for every row b of a batch of indices."""
-    steps = bind(Iota, size=size, dtype=i.dtype) * n
+    steps = iota(size, i.dtype, i.backend) * n
     return reshape(steps, (size, *(1,) * (i.ndim - 1)))
 
 

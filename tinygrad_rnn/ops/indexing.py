@@ -18,7 +18,7 @@ from ..trace import state
 from ..types import broadcast_shapes, int64, normalize_axis
 from . import movement as m
 from .comparisons import bitwise_and, equal, less, less_equal
-from .creation import Iota, ones_like
+from .creation import iota, ones_like
 from .functions import as_tensor, astype, where
 from .gathering import ScatterAdd, Take
 from .reduction import Sum
@@ -117,7 +117,7 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     _check_range(i, n)  # the flat index could hide it
     flat = m.reshape(m.broadcast_to(m.moveaxis(t, a, t.ndim - 1), (*rest, n)), (rows * n,))
     last = m.broadcast_to(m.moveaxis(wrap_negative(i, n), a, t.ndim - 1), (*rest, k))
-    start = m.reshape(bind(Iota, size=rows, dtype=i.dtype) * n, (*rest, 1))
+    start = m.reshape(iota(rows, i.dtype, i.backend) * n, (*rest, 1))
     index = last + start
     if state.tracer is not None:  # values are not known now: what is out of range stays so
         index = where(_within(last, n), index, rows * n)
@@ -145,7 +145,7 @@ def one_hot(indices: Any, n: int, dtype: Any = None) -> Tensor:
     """
     given = indices if isinstance(indices, Tensor) else from_host(np.asarray(indices))
     i = wide("one_hot", given)
-    hit = equal(m.reshape(i, (*i.shape, 1)), bind(Iota, size=int(n), dtype=i.dtype))
+    hit = equal(m.reshape(i, (*i.shape, 1)), iota(int(n), i.dtype, i.backend))
     return astype(hit, dtype if dtype is not None else float)
 
 
@@ -180,7 +180,7 @@ def setitem(x: Tensor, index: Any, new: Any) -> None:
         x._rebind(where(mask, astype(operands("setitem", x, new)[1], x.dtype), x))
         return
     plan = _Plan(x, index)
-    places = m.reshape(bind(Iota, size=x.size, dtype=int64), x.shape)
+    places = m.reshape(iota(x.size, int64, x.backend), x.shape)
     picked = getitem(places, index)
     value = astype(new if isinstance(new, Tensor) else operands("setitem", new, x)[0], x.dtype)
     try:
@@ -386,7 +386,7 @@ class _Plan:
         """Whether no later index is the same, aligned with x[index]: the last one wins."""
         index = self.joined(self.sizes())
         flat = m.reshape(index, (index.size, 1))
-        order = bind(Iota, size=index.size, dtype=int64)
+        order = iota(index.size, int64, index.backend)
         again = bitwise_and(
             equal(flat, m.reshape(index, (1, index.size))),
             less(m.reshape(order, flat.shape), order),

@@ -12,7 +12,7 @@ from ..primitive import apart, bind, operands
 from ..tensor import Tensor
 from ..types import Shape, as_shape, broadcast_shapes, int64, normalize_axes, normalize_axis
 from . import movement as m
-from .creation import Iota
+from .creation import iota
 from .elementwise import zero_like
 from .functions import as_tensor, where
 
@@ -367,6 +367,6 @@ def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:
         raise ShapeError(f"{name} of {t.type}: expected matrices [..., m, n].")
     rows, columns = t.shape[-2:]
     border = builtins.max(-rows, builtins.min(k, columns))  # farther away is no different
-    row = m.reshape(bind(Iota, size=rows, dtype=int64), (rows, 1))
-    diagonal = bind(Iota, size=columns, dtype=int64) - row
+    row = m.reshape(iota(rows, int64, t.backend), (rows, 1))
+    diagonal = iota(columns, int64, t.backend) - row
     return where(diagonal <= border if lower else diagonal >= border, t, zero_like(t))

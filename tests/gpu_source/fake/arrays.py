@@ -20,6 +20,8 @@ OPERATORS = (
     "add sub mul truediv floordiv mod pow and_ or_ xor lshift rshift lt le gt ge eq ne "
     "matmul".split()
 )
+#: Functions of CuPy's submodules that kernels call.
+PARTS = {"linalg": ("solve", "slogdet", "cholesky", "eigh", "svd", "qr"), "fft": ("fft", "ifft")}
 PLAIN = ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "flags", "strides")
 
 
@@ -94,6 +96,8 @@ def unwrap(x: Any) -> Any:
 
 
 def wrap(x: Any) -> Any:
+    if isinstance(x, tuple):
+        return tuple(map(wrap, x))
     if not isinstance(x, np.ndarray | np.generic):
         return x
     host = np.asarray(x)
@@ -177,5 +181,8 @@ def functions() -> dict[str, Any]:
             out[name] = value
         elif callable(value) and not isinstance(value, type) and not name.startswith("_"):
             out[name] = _lifted(value)
+    for part, names in PARTS.items():
+        functions_of_part = {name: _lifted(getattr(getattr(np, part), name)) for name in names}
+        out[part] = SimpleNamespace(**functions_of_part)
     own = (empty, array, asarray, asnumpy, ascontiguousarray, take)
     return out | {f.__name__: f for f in own} | {"ndarray": ndarray, "ufunc": ufunc}

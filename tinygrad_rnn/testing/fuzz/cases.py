@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...extend import primitives
-from ..programs import Program, generate, possible, random_numbers
-from ..programs.generate import BEYOND, names
+from ..programs import BEYOND, Program, generate, possible, random_numbers
+from ..programs.generate import names
 from ..recorded import PASSES
 from .check import Variant
 

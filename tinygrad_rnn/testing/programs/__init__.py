@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .generate import BITS, generate, random_numbers
+from .generate import BEYOND, BITS, generate, random_numbers
 from .pairs import possible
 from .program import Leaf, Program
 from .scans import ScanBody, scan_body
 
 __all__ = [
-    "BITS", "Leaf", "Program", "ScanBody", "generate", "possible", "random_numbers", "scan_body",
+    "BEYOND", "BITS", "Leaf", "Program", "ScanBody", "generate", "possible",
+    "random_numbers", "scan_body",
 ]  # fmt: skip

@@ -129,7 +129,9 @@ ACROSS_ROWS = frozenset({
 })  # fmt: skip
 
 
-#: Primitives with several results, complex ones, or of square matrices: not in random programs.
+#: Not in random programs, whose values are real numbers of any shape: what takes or gives complex
+#: numbers, and factorizations, whose operands must be square and far from singular. They have tests
+#: of their own (tests/array_api, tests/engine/test_complex.py), and the conformance suite's.
 BEYOND = frozenset("fft slogdet eigh svd qr solve cholesky bitcast".split())
 #: Primitives with a body have lines of their own.
 NO_LINES = frozenset({"scan", "call", "custom"}) | BEYOND
