@@ -221,6 +221,7 @@ def _frequencies(
 def fftshift(x: Any, axes: Any = None) -> Tensor:
     """Frequency 0 moved to the middle, along all axes or the given ones.
 
+    >>> from tinygrad_rnn import arange
     >>> fftshift(arange(4)).tolist()
     [2, 3, 0, 1]
     """

@@ -26,9 +26,11 @@ FUNCTIONS: dict[str, tuple[tuple[Any, ...], Any, Any]] = {
     "cumulative_sum": (
         ((3, 5),),
         lambda x: tg.cumulative_sum(x, axis=1, include_initial=True),
-        lambda x: np.cumulative_sum(x, axis=1, include_initial=True)
-        if hasattr(np, "cumulative_sum")
-        else np.concatenate([np.zeros((3, 1)), np.cumsum(x, 1)], 1),
+        lambda x: (
+            np.cumulative_sum(x, axis=1, include_initial=True)
+            if hasattr(np, "cumulative_sum")
+            else np.concatenate([np.zeros((3, 1)), np.cumsum(x, 1)], 1)
+        ),
     ),
     "cumulative_prod": (
         ((3, 7),),

@@ -122,7 +122,7 @@ def imag(x: Any) -> Tensor:
     """The imaginary part of complex numbers.
 
     >>> from tinygrad_rnn import tensor
-    >>> imag(tensor([1 + 2j])).tolist()
+    >>> tensor([1 + 2j]).imag.tolist()
     [2.0]
     """
     t = as_tensor("imag", x)
