@@ -10,30 +10,9 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ArgumentError, BackendError
-from tinygrad_rnn.testing.conformance import Level, Subject
-from tinygrad_rnn.testing.conformance.registry import CHECKS
-from tinygrad_rnn.testing.conformance.scorecard import _outcome as outcome
 
 from . import fake
 from .fake import cublas
-
-#: Checks of the conformance suite that compile little. All of it runs where there is a GPU.
-EAGER = [
-    c for c in CHECKS
-    if c.level <= Level.FORWARD
-    and any(w in c.name for w in ("declarations", "every_bit", "put_copies", "values", "specials",
-                                  "layouts", "ties", "axes", "random_bits", "long_sums",
-                                  "duplicates", "masks"))
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("check", EAGER, ids=lambda c: c.name)
-def test_conformance_of_single_operations(backend: Any, check: Any) -> None:
-    subject = Subject(backend, examples=1)
-    with fake.allowed_to_wait():
-        for case in check.names(subject):
-            found = outcome(check, case, subject)
-            assert found.result != "failed", found.why
 
 
 def test_complex_numbers_and_matrices(backend: Any) -> None:
