@@ -7,7 +7,6 @@ find those in a table (see `places`), so nothing is copied but weights and first
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import cupy
@@ -18,6 +17,7 @@ from tinygrad_rnn.lower import LoopProgram, Product
 
 from . import compiler
 from .arrays import LoopArrays
+from .cublas import Workspace, workspace
 from .products import Gemm
 from .rows import Kernel
 from .settings import Settings
@@ -36,24 +36,24 @@ class CapturedLoop(LoopArrays):
         super().__init__(node, program)
         self.cycle, self.places, self.settings = cycle, cycle.places, settings
         self.states: dict[int, State] = {}
-        self.lock = threading.Lock()
 
     def __call__(self, *buffers: Any) -> tuple[Any, ...]:
         operands = [cupy.ascontiguousarray(b) for b in buffers]
         if self.empty:
             return self.nothing(operands)
-        with self.lock:
+        room = workspace()
+        with room.turn():  # static memory is in use until the last turn is over
             device = cupy.cuda.Device().id
             if device not in self.states:
-                self.states[device] = State(self)
+                self.states[device] = State(self, room)
             return self.states[device].run(operands)
 
 
 class State:
     """What a loop has on one device: static memory, compiled kernels, captured graphs."""
 
-    def __init__(self, loop: CapturedLoop):
-        self.loop = loop
+    def __init__(self, loop: CapturedLoop, room: Workspace):
+        self.loop, self.room = loop, room
         places = loop.places
         self.table = cupy.empty(1 + len(places.external), np.int64)
         self.table_at = np.int64(self.table.data.ptr)
@@ -68,14 +68,10 @@ class State:
             self.launches[k] = Launch(k, module, loop.program.rows, values)
         self.gemms: dict[bool, dict[Var, Gemm]] = {}
         self.graphs: dict[tuple[int, bool, bool], Any] = {}
-        self.done = cupy.cuda.Event(disable_timing=True)
-        self.stream: int | None = None
-        self.calls = 0
+        #: precisions in which all kernels have run once: only then are they in the device's memory
+        self.warm: set[bool] = set()
 
     def run(self, operands: list[Any]) -> tuple[Any, ...]:
-        stream = cupy.cuda.get_current_stream()
-        if self.stream not in (None, stream.ptr):
-            stream.wait_event(self.done)  # the static memory is in use until then
         loop = self.loop
         arrays = loop.given(operands)
         addresses = [np.int64(arrays[v].data.ptr) for v in loop.places.external]
@@ -86,16 +82,13 @@ class State:
         for v, key in loop.places.begins.items():
             self.static[key][0] = arrays[v]
         tf32 = loop.settings.tf32
-        if self.calls and loop.settings.loops != "launches":
+        if tf32 in self.warm and loop.settings.loops != "launches":
             self._replay(tf32)
         else:
             self.enqueue(loop.T, True, tf32)
-        self.calls += 1
+            self.warm.add(tf32)
         own = {v: self.static["own", v] for _, v in loop.program.carry if v not in loop.stacked}
-        results = loop.results(arrays, {v: both[loop.T & 1].copy() for v, both in own.items()})
-        self.done.record(stream)
-        self.stream = stream.ptr
-        return results
+        return loop.results(arrays, {v: both[loop.T & 1].copy() for v, both in own.items()})
 
     def _value(self, key: tuple[Any, ...]) -> int:
         if key[0] == "static":
@@ -106,6 +99,7 @@ class State:
 
     def enqueue(self, steps: int, last: bool, tf32: bool) -> None:
         """Launch the work of some steps; `last`: the loop ends with them."""
+        self.room.use()
         for k in range(steps):
             for _, what in self.loop.cycle.works:
                 if isinstance(what, Kernel):

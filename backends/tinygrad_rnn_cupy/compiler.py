@@ -41,6 +41,18 @@ def allow_shared_memory(function: Any, size: int) -> None:
         )
 
 
+def check_resident(function: Any, blocks: int, threads: int, shared: int) -> None:
+    """All blocks of a kernel whose blocks wait for each other must be on the device at once; CuPy
+    would launch fewer of them, which wait for ever."""
+    each = driver.occupancyMaxActiveBlocksPerMultiprocessor(function.ptr, threads, shared)
+    there = each * cupy.cuda.Device().attributes["MultiProcessorCount"]
+    if blocks > there:
+        raise BackendError(
+            f"a persistent kernel needs {blocks} blocks on the device at once, but {there} fit "
+            "(is the device shared, or limited?). Set TINYGRAD_RNN_CUDA_LOOPS=graph."
+        )
+
+
 def binary(source: str, capability: str) -> bytes:
     """The machine code (or, for devices that NVRTC does not know, the PTX) of a source."""
     flags, exact = options(capability, nvrtc.getSupportedArchs())

@@ -36,6 +36,19 @@ def memory() -> Memory:
     return Memory(pool.used_bytes(), pool.total_bytes(), free, total)
 
 
+#: How CuPy's pool, the CUDA runtime (graphs), the driver (modules) and cuBLAS say that they lack
+#: memory, among other things that the last three say.
+EMPTY = (
+    cupy.cuda.memory.OutOfMemoryError, cupy.cuda.runtime.CUDARuntimeError,
+    cupy.cuda.driver.CUDADriverError, cupy.cuda.cublas.CUBLASError,
+)  # fmt: skip
+NAMES = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def _is_empty(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(name in str(error) for name in NAMES)
+
+
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, with CuPy's error for memory turned into ours. What the pool holds unused is
     given back, so the process can go on."""
@@ -44,7 +57,9 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except cupy.cuda.memory.OutOfMemoryError as error:
+        except EMPTY as error:
+            if not _is_empty(error):
+                raise
             cupy.get_default_memory_pool().free_all_blocks()
             raise DeviceMemoryError(
                 f"out of GPU memory: {error}. Now: {memory()}. Use a smaller batch or shorter "

@@ -16,6 +16,7 @@ from cupy.cuda import cublas, runtime
 
 from tinygrad_rnn.extend import DType
 
+from .cublas import call
 from .settings import Settings
 
 _ONE = {np.dtype(d): np.array(1, d) for d in ("f4", "f8")}
@@ -50,10 +51,10 @@ class Gemm:
         self.batch = (k * n, k, n, m) if rowwise else (0, 0, 0, 1)
 
     def __call__(self, out: int, left: int, right: int) -> None:
-        """Enqueue the product on the current stream."""
+        """Enqueue the product where `Workspace.use` said."""
         (ld_n, ld_k), (per_right, per_left, per_out, count) = self.lds, self.batch
-        cublas.gemmStridedBatchedEx(
-            cupy.cuda.Device().cublas_handle, *self.head,
+        call(
+            "cublasGemmStridedBatchedEx", cupy.cuda.Device().cublas_handle, *self.head,
             right, self.data, ld_n, per_right, left, self.data, ld_k, per_left,
             self.zero, out, self.data, ld_n, per_out, count, self.how, cublas.CUBLAS_GEMM_DEFAULT,
         )  # fmt: skip

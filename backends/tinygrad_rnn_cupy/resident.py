@@ -70,6 +70,8 @@ class PersistentLoop(LoopArrays):
                 module = compiler.module(self.printed.source)
                 function = module.get_function("persistent")
                 compiler.allow_shared_memory(function, self.shared)
+                blocks = self.shape.groups * self.shape.blocks
+                compiler.check_resident(function, blocks, self.shape.threads, self.shared)
                 self.functions[device] = function
         exchange = cupy.zeros(self.exchange_bytes, np.uint8)
         flags = cupy.zeros(self.shape.groups * self.shape.blocks, np.uint32)

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
+from tinygrad_rnn.extend import BackendError
+
 #: What every module begins with, in order.
 ALWAYS = ("types", "ptx", "mathematics")
 
@@ -24,9 +26,15 @@ def module_source(needs: Iterable[str], functions: Iterable[str]) -> str:
 def options(capability: str, supported: Iterable[int]) -> tuple[list[str], bool]:
     """NVRTC's options for a device, and whether they give a binary for it (or else PTX, for a
     device younger than the compiler). Arithmetic is IEEE's: nothing is approximated or flushed."""
-    known = sorted(supported)
-    exact = int(capability) in known
-    arch = f"sm_{capability}" if exact else f"compute_{known[-1]}"
+    known, own = sorted(supported), int(capability)
+    older = [k for k in known if k <= own]
+    if not older:
+        raise BackendError(
+            f"the device is sm_{capability}, and this CUDA compiles for sm_{known[0]} and younger. "
+            "Install an older one: tinygrad-rnn[cuda12] instead of [cuda13]."
+        )
+    exact = own in known
+    arch = f"sm_{capability}" if exact else f"compute_{older[-1]}"
     return [
         f"-arch={arch}", "-std=c++17", "-ftz=false", "-prec-div=true", "-prec-sqrt=true",
         "-fmad=true",

@@ -17,6 +17,7 @@ from tinygrad_rnn_cupy.steps import Cycle
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
+from tinygrad_rnn.errors import BackendError
 from tinygrad_rnn.explanation import scans
 from tinygrad_rnn.lower import LoopProgram, lower
 from tinygrad_rnn.passes.shift import share_stacks
@@ -135,3 +136,7 @@ def test_devices_that_nvrtc_does_not_know_get_ptx() -> None:
     flags, exact = options("130", [80, 90, 100])
     assert "-arch=compute_100" in flags and not exact
     assert not any("fast" in f or "ftz=true" in f for f in flags)
+    flags, exact = options("88", [80, 90])
+    assert "-arch=compute_80" in flags and not exact
+    with pytest.raises(BackendError, match=r"sm_70, .* sm_75 and younger.*cuda12"):
+        options("70", [90, 75])

@@ -55,6 +55,7 @@ def backend_class() -> Any:
     """CupyBackend of a copy of its package that sees no other CuPy than the fake."""
     with instead_of_cupy():
         cls = importlib.import_module("tinygrad_rnn_cupy.backend").CupyBackend
+        sys.modules["tinygrad_rnn_cupy.cublas"].library = cublas.library  # type: ignore[attr-defined]
         _copies[cls] = {n: m for n, m in sys.modules.items() if n.startswith("tinygrad_rnn_cupy.")}
         return cls
 

@@ -1,14 +1,15 @@
-"""cuBLAS's general product, on addresses, columns first."""
+"""cuBLAS's general product, on addresses, columns first; by CuPy's binding and by itself."""
 
 from __future__ import annotations
 
 import ctypes
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .device import enqueue
+from .device import enqueue, get_current_stream, here
 
 KINDS = {0: np.dtype("f4"), 1: np.dtype("f8"), 2: np.dtype("f2")}
 F32, TF32, F64 = 68, 77, 70
@@ -33,6 +34,49 @@ def _view(at: int, dtype: Any, ld: int, shape: tuple[int, int], batch: tuple[int
 def _tf32(x: np.ndarray) -> np.ndarray:
     """To 10 bits of mantissa."""
     return ((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32)
+
+
+def _of_cupy(*args: int) -> None:
+    """CuPy's binding, which refuses to be captured."""
+    if here.recording is not None:
+        raise NotImplementedError("calling cuBLAS API during stream capture is unsupported")
+    _set_stream(args[0], get_current_stream().ptr)
+    gemm_strided(*args)
+
+
+class _Handle(threading.local):
+    """What cuBLAS knows of a thread's handle."""
+
+    stream = 0
+    workspace: int | None = None
+
+
+handle_state = _Handle()
+
+
+def _set_stream(handle: int, stream: int) -> int:
+    handle_state.stream, handle_state.workspace = stream, None
+    return int(handle != 7)
+
+
+def _set_workspace(handle: int, at: int, size: int) -> int:
+    handle_state.workspace = at
+    return int(handle != 7 or at == 0 or size <= 0)
+
+
+def _own_gemm(*args: int) -> int:
+    assert handle_state.stream == get_current_stream().ptr, "a product on another stream"
+    assert handle_state.workspace, "cuBLAS would take memory of its own"
+    gemm_strided(*args)
+    return 0
+
+
+def library() -> Any:
+    """The library itself, as `tinygrad_rnn_cupy.cublas` calls it."""
+    return SimpleNamespace(
+        cublasSetStream_v2=_set_stream, cublasSetWorkspace_v2=_set_workspace,
+        cublasGemmStridedBatchedEx=_own_gemm,
+    )  # fmt: skip
 
 
 def gemm_strided(
@@ -66,5 +110,5 @@ def module() -> Any:
     return SimpleNamespace(
         CUBLAS_OP_N=0, CUBLAS_OP_T=1, CUBLAS_COMPUTE_32F=F32, CUBLAS_COMPUTE_32F_FAST_TF32=TF32,
         CUBLAS_COMPUTE_64F=F64, CUBLAS_GEMM_DEFAULT=-1,
-        gemmStridedBatchedEx=gemm_strided,
+        gemmStridedBatchedEx=_of_cupy,
     )  # fmt: skip
