@@ -4,7 +4,6 @@ for."""
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,18 +12,16 @@ import numpy as np
 from cupyx.scipy.special import erf
 from tinygrad_rnn_numpy import kernels
 
-from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.extend import Backend, Capabilities, Graph, Node, Program
 from tinygrad_rnn.fuse import Fused, fuse
 from tinygrad_rnn.lower import Unsupported
 
-from . import eager, loops
+from . import devices, eager, loops
 from .memory import Memory, guarded, memory
 from .products import Products
 from .scatter import scatter_add
 from .settings import Settings
 
-DEVICE = "TINYGRAD_RNN_CUDA_DEVICE"
 _settings = Settings()
 _products = Products(_settings)
 _KERNELS: dict[str, Callable[..., Any]] = (
@@ -45,11 +42,7 @@ class CupyBackend(Backend):
     )
 
     def __init__(self) -> None:
-        given = os.environ.get(DEVICE)
-        if given:
-            if not given.isdecimal():
-                raise ArgumentError(f"{DEVICE} is {given!r}, expected the number of a CUDA device.")
-            self.device = int(given)
+        devices.choose_by_environment()
 
     @classmethod
     def missing(cls) -> str | None:
@@ -135,18 +128,13 @@ class CupyBackend(Backend):
 
     @property
     def device(self) -> int:
-        """The number of the device in use. Setting it chooses another for this thread; tensors stay
-        where they are."""
-        return int(cupy.cuda.Device().id)
+        """The number of the device in use. Setting it chooses another, for all threads; tensors
+        stay where they are."""
+        return devices.current()
 
     @device.setter
     def device(self, number: int) -> None:
-        count = cupy.cuda.runtime.getDeviceCount()
-        if number not in range(count):
-            names = [cupy.cuda.runtime.getDeviceProperties(k)["name"] for k in range(count)]
-            there = ", ".join(f"{k}: {name.decode()}" for k, name in enumerate(names))
-            raise ArgumentError(f"there is no CUDA device {number!r}; there are {there}.")
-        cupy.cuda.Device(number).use()
+        devices.choose(number)
 
     def memory(self) -> Memory:
         """Bytes used by tensors, held by the pool, free and there, on the current device."""

@@ -35,12 +35,14 @@ MOST_ELEMENTS = 8
 
 
 class Device(NamedTuple):
-    """Multiprocessors, bytes of shared memory that a block can have, and whether there are the
-    instructions for tensor cores that the kernels use (those of sm_80)."""
+    """Multiprocessors, bytes of shared memory that a block can have; whether there are the
+    instructions for tensor cores that the kernels use (those of sm_80), and whether blocks may wait
+    for each other."""
 
     processors: int
     shared: int
     tensor_cores: bool = True
+    cooperative: bool = True
 
 
 class Problem(NamedTuple):
@@ -93,6 +95,8 @@ class Choice(NamedTuple):
 def choose(problem: Problem, device: Device, road: str = "auto") -> Choice:
     """The faster road by the estimates above, or the one that is asked for."""
     graph = graph_time(problem, device)
+    if not device.cooperative:
+        return Choice(None, None, graph, "on this device blocks may not wait for each other")
     if problem.kind != "fma" and not device.tensor_cores:
         return Choice(None, None, graph, "the device is older than sm_80")
     best: tuple[float, Shape] | None = None

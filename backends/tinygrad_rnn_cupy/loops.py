@@ -27,7 +27,10 @@ def device() -> Device:
     here = cupy.cuda.Device()
     about = here.attributes
     new = int(here.compute_capability) >= 80
-    return Device(about["MultiProcessorCount"], about["MaxSharedMemoryPerBlockOptin"], new)
+    return Device(
+        about["MultiProcessorCount"], about["MaxSharedMemoryPerBlockOptin"], new,
+        bool(about["CooperativeLaunch"]),
+    )  # fmt: skip
 
 
 class Road:

@@ -10,6 +10,8 @@ import cupy
 
 from tinygrad_rnn.extend import BackendError
 
+from . import devices
+
 
 class DeviceMemoryError(BackendError, MemoryError):
     """The device has no memory left for what was asked."""
@@ -50,11 +52,12 @@ def _is_empty(error: Exception) -> bool:
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, with CuPy's error for memory turned into ours. What the pool holds unused is
-    given back, so the process can go on."""
+    """The function on the device that was chosen, its errors for want of memory turned into ours.
+    What the pool holds unused is given back, so the process can go on."""
 
     @functools.wraps(function, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
+        devices.follow()
         try:
             return function(*args, **kwargs)
         except EMPTY as error:

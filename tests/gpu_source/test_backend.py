@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -62,10 +64,23 @@ def test_running_out_of_memory_is_survived(backend: Any, monkeypatch: Any) -> No
             assert isinstance(found.value, MemoryError)
             assert pool.total_bytes() == pool.used_bytes()  # what was held unused is given back
         monkeypatch.undo()
+        # memory that others than the pool ask for
+        cuda = fake.submodule(backend, "memory").cupy.cuda
+        for error in (cuda.runtime.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"),
+                      cuda.cublas.CUBLASError("CUBLAS_STATUS_ALLOC_FAILED")):  # fmt: skip
+            with pytest.raises(BackendError, match="out of GPU memory"):
+                fake.submodule(backend, "memory").guarded(_raise)(error)
+        with pytest.raises(cuda.runtime.CUDARuntimeError, match="IllegalAddress"):
+            error = cuda.runtime.CUDARuntimeError("cudaErrorIllegalAddress")
+            fake.submodule(backend, "memory").guarded(_raise)(error)
         del attempt, found
         again = layer(x)[0]
         with fake.allowed_to_wait():
             assert np.array_equal(again.numpy(), expected.numpy())
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def test_memory_report(backend: Any) -> None:
@@ -91,8 +106,30 @@ def test_devices_are_chosen_by_number(backend: Any, monkeypatch: Any) -> None:
         monkeypatch.setenv("TINYGRAD_RNN_CUDA_DEVICE", "first")
         with pytest.raises(ArgumentError, match="'first', expected the number"):
             type(backend)()
+        backend.device = 1
+        seen: list[int] = []
+
+        def work() -> None:  # a thread of CUDA's begins with device 0
+            backend.put(np.ones(3))
+            seen.append(fake.device.here.device)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert seen == [1]
+        with fake.device.Device(0):
+            assert backend.device == 0
     finally:
         backend.device = 0
+
+
+def test_blocks_that_wait_must_all_be_there(backend: Any, monkeypatch: Any) -> None:
+    """CuPy would launch as many as fit, and these would wait for the others."""
+    compiler = fake.submodule(backend, "compiler")
+    most = fake.device.state.attributes["MultiProcessorCount"]
+    compiler.check_resident(SimpleNamespace(ptr=0), most, 256, 1000)
+    with pytest.raises(BackendError, match=r"needs 13 blocks .* but 12 fit.*CUDA_LOOPS=graph"):
+        compiler.check_resident(SimpleNamespace(ptr=0), most + 1, 256, 1000)
 
 
 def test_streams_wait_for_a_loop_that_others_run(backend: Any) -> None:

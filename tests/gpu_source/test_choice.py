@@ -57,6 +57,8 @@ def test_known_cases() -> None:
     assert slow.shape is None and slow.persistent > slow.graph
     old = choose(lstm(256, 16, "float16"), H200._replace(tensor_cores=False), "persistent")
     assert old.shape is None and "older than sm_80" in old.why
+    limited = choose(lstm(256, 16), H200._replace(cooperative=False), "persistent")
+    assert limited.shape is None and "may not wait" in limited.why
     # asked for, it is taken all the same
     assert choose(lstm(1024, 128), H200, "persistent").shape is not None
     assert choose(lstm(64, 4), H200, "graph").shape is None

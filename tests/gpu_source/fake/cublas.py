@@ -108,7 +108,7 @@ def gemm_strided(
 
 def module() -> Any:
     return SimpleNamespace(
+        CUBLASError=type("CUBLASError", (RuntimeError,), {}),
         CUBLAS_OP_N=0, CUBLAS_OP_T=1, CUBLAS_COMPUTE_32F=F32, CUBLAS_COMPUTE_32F_FAST_TF32=TF32,
-        CUBLAS_COMPUTE_64F=F64, CUBLAS_GEMM_DEFAULT=-1,
-        gemmStridedBatchedEx=_of_cupy,
+        CUBLAS_COMPUTE_64F=F64, CUBLAS_GEMM_DEFAULT=-1, gemmStridedBatchedEx=_of_cupy,
     )  # fmt: skip

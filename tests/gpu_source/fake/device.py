@@ -130,10 +130,12 @@ class Device:
         here.device = self.id
 
     def __enter__(self) -> Device:
+        self.before = here.device
+        self.use()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        pass
+        here.device = self.before
 
     @property
     def attributes(self) -> dict[str, int]:

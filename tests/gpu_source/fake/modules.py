@@ -164,6 +164,7 @@ def _set_attribute(function: int, attribute: int, value: int) -> None:
 #: bytes of shared memory that functions may be launched with, where that was asked for
 _allowed: dict[int, int] = {}
 driver = SimpleNamespace(
+    CUDADriverError=type("CUDADriverError", (RuntimeError,), {}),
     CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8, funcSetAttribute=_set_attribute,
     occupancyMaxActiveBlocksPerMultiprocessor=lambda function, threads, shared: 1,
 )  # fmt: skip
