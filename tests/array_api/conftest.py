@@ -1,8 +1,9 @@
-"""The engine's oracles, for these tests too."""
+"""The engine's oracles and this folder's script, for these tests too."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "engine")]

@@ -59,13 +59,16 @@ def _row(step: Any) -> tuple[Any, ...]:
     return (int(at), ...)
 
 
-def wrapped(kernel: Callable[..., Any]) -> Callable[..., Opaque]:
+def wrapped(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """A function of arrays as a kernel on buffers; NumPy's own functions can write into `out`."""
 
-    def run(*buffers: Opaque, **attrs: Any) -> Opaque:
-        return Opaque(np.asarray(kernel(*[b._host for b in buffers], **attrs)))
+    def run(*buffers: Opaque, **attrs: Any) -> Any:
+        found = kernel(*[b._host for b in buffers], **attrs)
+        if isinstance(found, tuple):  # operations with several results
+            return tuple([Opaque(np.asarray(y)) for y in found])
+        return Opaque(np.asarray(found))
 
-    def write(*buffers: Opaque, out: Opaque | None = None) -> Opaque:
+    def write(*buffers: Opaque, out: Opaque | None = None) -> Any:
         if out is None:
             return run(*buffers)
         kernel(*[b._host for b in buffers], out=out._host)
