@@ -1,4 +1,5 @@
 import os
+import secrets
 
 import pytest
 
@@ -93,3 +94,19 @@ def test_permissions_follow_the_umask(tmp_path):
     finally:
         os.umask(old)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "\N{HIRAGANA LETTER A}" * 85], ids=["ascii", "wide"])
+def test_any_name_that_the_disk_takes(tmp_path, name):
+    """The name beside it, under which the file is written at first, is not longer."""
+    atomic_write(tmp_path / name, pieces())
+    assert (tmp_path / name).read_bytes() == NEW and os.listdir(tmp_path) == [name]
+
+
+def test_what_is_there_under_the_temporary_name_is_left_alone(path, monkeypatch):
+    monkeypatch.setattr(secrets, "token_hex", lambda n: "0" * 2 * n)
+    temporary = path.with_name(f".file.{'0' * 16}.tmp")
+    temporary.write_bytes(b"another's")
+    with pytest.raises(FileExistsError):
+        atomic_write(path, pieces())
+    assert path.read_bytes() == OLD and temporary.read_bytes() == b"another's"

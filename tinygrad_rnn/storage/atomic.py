@@ -25,7 +25,8 @@ def atomic_write(path: str | os.PathLike[str], pieces: Iterable[bytes | memoryvi
     (b'one two', ['a'])
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
+    # names have at most 255 bytes, of which a character takes up to four
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
     # O_EXCL: never follow or overwrite something that is already there under this name.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temporary, flags, 0o666)
