@@ -7,10 +7,92 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.backend import get_backend, optimize
+from tinygrad_rnn.extend import primitives
+from tinygrad_rnn.primitive import bind
 
 from .compare import distance
 
 T, B, H = 5, 3, 19
+
+
+def test_numbers_of_every_kind(rng):
+    """Large unsigned numbers are no negative ones, negative ones stay so; NaN is true."""
+    u = rng.integers(0, 2**32, (T, B, H)).astype("uint32")
+    i = rng.integers(-(2**31), 2**31, (T, B, H)).astype("int32")
+    x = np.where(rng.random((T, B, H)) < 0.3, np.nan, rng.integers(0, 2, (T, B, H)))
+
+    def step(h, inputs):
+        u, i, x = inputs
+        low, true = u < 3_000_000_000, x.astype("bool")
+        wide = i.astype("int64") * 1000, u.astype("int64"), tg.maximum(u, 2_500_000_000)
+        h = h * 0.5 + tg.where(low & true, i.astype("float64"), u.astype("float64"))
+        edges = x < 0.5, tg.sign(x), tg.round(x + 0.5)
+        return h, (low, true, *wide, i < -2_000_000_000, *edges)
+
+    found = []
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            f = tg.jit(lambda *xs: tg.scan(step, tg.zeros((B, H), "float64"), xs))
+            end, ys = f(*map(tg.tensor, (u, i, x)))
+            found.append([end.numpy(), *[y.numpy() for y in ys]])
+            report = dict(get_backend().report(optimize(f.recordings[0].graph)))
+    assert report["scan"] == "compiled"
+    for a, b in zip(*found, strict=True):
+        assert a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    assert np.array_equal(found[1][1], u < 3e9) and np.array_equal(found[1][2], x.astype(bool))
+    assert np.array_equal(found[1][3], i.astype(int) * 1000)
+
+
+def between(x):
+    zeros = (0,) * x.ndim
+    return bind(primitives["pad"], x, low=zeros, high=zeros, interior=(0, 1), value=0.0)
+
+
+#: Steps that treat rows in a way that the generator has no code for: (h, x, w, b) -> (h, y)
+ODD = {
+    "a number per row, along the columns": lambda h, x, w, b: (tg.tanh(h * tg.max(h, 1) + x), h),
+    "numbers per row times a const": lambda h, x, w, b: (tg.tanh(h + x), tg.sum(h, 1) * b),
+    "rows cut out": lambda h, x, w, b: (tg.tanh(h + x), h[1:3] * 2.0),
+    "every other column": lambda h, x, w, b: (tg.tanh(h + x), h[:, ::2] * 2.0),
+    "a sum over rows": lambda h, x, w, b: (tg.tanh(h + tg.sum(x * h, 0, keepdims=True)), h),
+    "a maximum over rows": lambda h, x, w, b: (tg.tanh(h - tg.max(h * x, 0)), h),
+    "rows behind each other": lambda h, x, w, b: (tg.tanh(h + x), tg.concat([h, x], 0) * 2.0),
+    "rows of zeros": lambda h, x, w, b: (tg.tanh(h + x), tg.pad(h * x, [(1, 2), (0, 0)])),
+    "zeros between columns": lambda h, x, w, b: (tg.tanh(h + x), between(h * x)),
+    "running sums": lambda h, x, w, b: (tg.tanh(tg.cumsum(h, 1) + x), h),
+    "rows times rows": lambda h, x, w, b: (tg.tanh(h @ h.T @ x), h),
+    "weights times rows": lambda h, x, w, b: (tg.tanh(w @ h + x), h),
+    "a const instead of the carry": lambda h, x, w, b: (w[: h.shape[0]], h * x),
+}
+
+
+@pytest.mark.parametrize("rows", [5, 1])
+@pytest.mark.parametrize("name", ODD)
+def test_odd_steps(name, rows, rng):
+    """As many rows as columns, or a single one, so that no shape gives a mistake away."""
+    arrays = [rng.normal(size=s) for s in ((rows, 5), (4, rows, 5), (5, 5), (rows,))]
+    if name == "weights times rows" and rows == 1:
+        arrays[2] = arrays[2][:1, :1]
+    found = []
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            h, x, w, b = map(tg.tensor, arrays)
+            end, ys = tg.scan(lambda h, x: ODD[name](h, x, w, b), h, x)  # noqa: B023
+            found.append((end.numpy(), ys.numpy()))
+    for a, b in zip(*found, strict=True):
+        assert a.shape == b.shape and distance(b, a) <= 1e-12
+
+
+def test_carries_of_different_numbers_of_rows(rng):
+    h, g, x = (rng.normal(size=s) for s in ((5, 4), (3, 4), (6, 5, 4)))
+    found = []
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            step = lambda c, x: ((tg.tanh(c[0] + x), tg.tanh(c[1] + x[:3])), c[1] * 2.0)  # noqa: E731
+            end, ys = tg.scan(step, (tg.tensor(h), tg.tensor(g)), tg.tensor(x))
+            found.append([*[t.numpy() for t in end], ys.numpy()])
+    for a, b in zip(*found, strict=True):
+        assert a.shape == b.shape and distance(b, a) <= 1e-12
 
 
 def corners(carry, x, w, b):
@@ -54,31 +136,3 @@ def run(reverse, dtype, rng):
 def test_corners(reverse, dtype, rng):
     for a, b in run(reverse, dtype, rng):
         assert a.dtype == b.dtype and distance(a, b) <= (2e-5 if dtype == "f4" else 1e-12)
-
-
-def test_numbers_of_every_kind(rng):
-    """Large unsigned numbers are no negative ones, negative ones stay so; NaN is true."""
-    u = rng.integers(0, 2**32, (T, B, H)).astype("uint32")
-    i = rng.integers(-(2**31), 2**31, (T, B, H)).astype("int32")
-    x = np.where(rng.random((T, B, H)) < 0.3, np.nan, rng.integers(0, 2, (T, B, H)))
-
-    def step(h, inputs):
-        u, i, x = inputs
-        low, true = u < 3_000_000_000, x.astype("bool")
-        wide = i.astype("int64") * 1000, u.astype("int64"), tg.maximum(u, 2_500_000_000)
-        h = h * 0.5 + tg.where(low & true, i.astype("float64"), u.astype("float64"))
-        edges = x < 0.5, tg.sign(x), tg.round(x + 0.5)
-        return h, (low, true, *wide, i < -2_000_000_000, *edges)
-
-    found = []
-    for backend in ("numpy", "numba"):
-        with tg.use_backend(backend):
-            f = tg.jit(lambda *xs: tg.scan(step, tg.zeros((B, H), "float64"), xs))
-            end, ys = f(*map(tg.tensor, (u, i, x)))
-            found.append([end.numpy(), *[y.numpy() for y in ys]])
-            report = dict(get_backend().report(optimize(f.recordings[0].graph)))
-    assert report["scan"] == "compiled"
-    for a, b in zip(*found, strict=True):
-        assert a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-    assert np.array_equal(found[1][1], u < 3e9) and np.array_equal(found[1][2], x.astype(bool))
-    assert np.array_equal(found[1][3], i.astype(int) * 1000)

@@ -139,6 +139,7 @@ def test_what_cannot_be_saved(path):
         ({"extra": {"s": {1}}}, DTypeError, "extra/s is a set"),
         ({"extra": {"c": 1j}}, DTypeError, "complex"),
         ({"extra": {"k": {1.5: 0}}}, DTypeError, "keys are strings or integers"),
+        ({"extra": {"b": {True: 0}}}, DTypeError, "keys are strings or integers"),
         ({"extra": {"n": 2**64}}, ArgumentError, "64 bits"),
         ({"extra": {"deep": deep}}, ArgumentError, "levels deep"),
         ({"extra": {"cyclic": cyclic}}, ArgumentError, "levels deep"),

@@ -103,6 +103,25 @@ def test_a_refusal_at_the_last_moment_puts_everything_back(path, error):
     assert late.tensors["x"].tolist() == [0.0, 0.0]
 
 
+def test_arrays_that_are_written_in_place_are_put_back_too(path):
+    class InPlace:
+        def __init__(self, values):
+            self.array = np.array(values)
+
+        def state_dict(self):
+            return {"array": self.array}
+
+        def load_state_dict(self, state):
+            self.array[...] = state["array"]
+
+    stubborn = Stubborn(ValueError("no"), x=np.ones(2))
+    tg.save_checkpoint(path, scheduler=InPlace([1.0, 2.0]), loader=stubborn)
+    part = InPlace([3.0, 4.0])
+    with pytest.raises(CheckpointError, match="put back"):
+        tg.load_checkpoint(path, scheduler=part, loader=stubborn)
+    assert part.array.tolist() == [3.0, 4.0]
+
+
 def test_an_interrupt_while_loading_puts_everything_back(path):
     saved, run = Run(), Run(seed=1)
     tg.save_checkpoint(path, **{**saved.parts(), "loader": Stubborn(None, x=np.ones(2))})
@@ -180,6 +199,7 @@ def test_versions_and_conventions(path):
         '{"extra":{"type":"","state":{"d":[]}},"model":[]}',
         '{"extra":{"type":"","state":{"d":[[[],1]]}}}',
         '{"extra":{"type":"","state":{"d":[[1.5,1]]}}}',
+        '{"extra":{"type":"","state":{"d":[[true,1]]}}}',
         '{"extra":{"type":"","state":{"d":[["a"]]}}}',
         '{"extra":{"type":"","state":{"d":{}}}}',
         '{"extra":{"type":"","state":{"q":[]}}}',
