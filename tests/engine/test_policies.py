@@ -234,6 +234,12 @@ def test_softmax_and_relatives_do_not_overflow():
 # --- dtypes --------------------------------------------------------------------------------------
 
 
+def test_scalars_keep_the_sign_of_zero():
+    nothing = tg.tensor([-0.0])
+    for zero in (0.0, -0.0, 0.0):
+        assert np.signbit((nothing + zero).numpy()) == np.signbit(zero)
+
+
 def test_scalars_are_weak():
     for dtype in (tg.float16, tg.float32, tg.float64):
         x = tg.ones((2,), dtype)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import weakref
 from collections import OrderedDict
 from typing import Any, NamedTuple
@@ -30,6 +32,10 @@ def test_types_are_interned_and_print():
     assert (t.ndim, t.size, t.nbytes) == (2, 21, 84) and t.with_shape((2,)).with_dtype(
         tg.bool
     ).nbytes == 2
+    for shape in ((), (2,), (1, 2, 3, 4, 5)):
+        assert len({tg.Type(shape, dtype) for dtype in (tg.float32, tg.int32, tg.bool)}) == 3
+    for one in (t, tg.float16, tg.uint64):
+        assert pickle.loads(pickle.dumps(one)) is one and copy.deepcopy(one) is one
     probe = weakref.ref(tg.Type((123, 457), tg.float16))
     gc.collect()
     assert probe() is None
@@ -84,6 +90,12 @@ def test_shapes_and_axes():
         as_shape((-1,), "f")
     with pytest.raises(TypeError, match="integers"):
         as_shape((1.5,), "f")
+    for axes in (3, -4, (0, 3)):
+        with pytest.raises(ValueError, match="out of range"):
+            normalize_axes(axes, 3, "f")
+    for axes in ((1, 1), (0, -3)):
+        with pytest.raises(ValueError, match="twice"):
+            normalize_axes(axes, 3, "f")
 
 
 def test_trees():

@@ -55,6 +55,7 @@ ODD = {
     "rows cut out": lambda h, x, w, b: (tg.tanh(h + x), h[1:3] * 2.0),
     "every other column": lambda h, x, w, b: (tg.tanh(h + x), h[:, ::2] * 2.0),
     "a sum over rows": lambda h, x, w, b: (tg.tanh(h + tg.sum(x * h, 0, keepdims=True)), h),
+    "sums over rows to be kept": lambda h, x, w, b: (tg.tanh(h + x), tg.sum(h * x, 0)),
     "a maximum over rows": lambda h, x, w, b: (tg.tanh(h - tg.max(h * x, 0)), h),
     "rows behind each other": lambda h, x, w, b: (tg.tanh(h + x), tg.concat([h, x], 0) * 2.0),
     "rows of zeros": lambda h, x, w, b: (tg.tanh(h + x), tg.pad(h * x, [(1, 2), (0, 0)])),
