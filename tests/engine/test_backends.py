@@ -297,6 +297,7 @@ x = tg.tensor([1.0, -1.0], requires_grad=True)
     [
         ("tg.log(x * 2.0) + 1.0", "log"),
         ("tg.sqrt(x)", "sqrt"),
+        ("tg.jit(lambda x: (x * 2.0, tg.sqrt(x)))(x)", "sqrt"),
         ("(x - x) / (x - x)", "div"),
         ("tg.tensor([np.inf]) - tg.tensor([np.inf])", "sub"),
         ("tg.jit(lambda x: tg.log(x * 2.0) * 3.0)(x)", "log"),

@@ -103,7 +103,7 @@ def corners(carry, x, w, b):
     highest = tg.max(z - 50.0, 1, keepdims=True)
     parts = tg.concat([z[:, 7:], z[:, :0], x[:, 3:10] * 0.5], 1)
     frame = tg.pad(z[:, 2:12], [(0, 0), (4, 5)], 1.25)
-    new = tg.tanh(0.3 * parts - 0.7 * frame + b) + 0.01 * total
+    new = tg.tanh(0.3 * parts - 0.7 * frame + b) + 0.01 * total + 0.1 * (tg.sigmoid(z) @ w)
     return (new, 0.5 * kept + new, 0.25 * top + highest), (new, h, total, parts, frame)
 
 
