@@ -100,6 +100,10 @@ def test_gradients_are_not_recorded_without_create_graph():
 
 def test_no_grad_and_requires_grad():
     x = leaf(2)
+    for f in (tg.negative, tg.exp, lambda x: x + x):
+        assert f(x).requires_grad and f(x).requires_grad  # the second time by a shorter road
+        with tg.no_grad():
+            assert not f(x).requires_grad
     with tg.no_grad():
         assert not (x * x).requires_grad
         with tg.enable_grad():

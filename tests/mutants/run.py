@@ -138,7 +138,6 @@ class Copy:
         code = BROKEN
         try:
             os.setsid()
-            os.nice(max(0, 15 - os.nice(0)))
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
             for descriptor in (1, 2):
                 os.dup2(output.fileno(), descriptor)

@@ -8,6 +8,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn.backend import get_backend, optimize
 from tinygrad_rnn.extend import primitives
+from tinygrad_rnn.lower import lower
 from tinygrad_rnn.primitive import bind
 
 from .compare import distance
@@ -96,15 +97,26 @@ def test_carries_of_different_numbers_of_rows(rng):
         assert a.shape == b.shape and distance(b, a) <= 1e-12
 
 
+def test_what_is_costly_is_computed_once(rng):
+    h, x = tg.tensor(rng.normal(size=(B, H))), tg.tensor(rng.normal(size=(T, B, H)))
+    loop = lambda h, x: tg.scan(lambda h, x: (tg.softmax(h + x, 1), None), h, x)[0]  # noqa: E731
+    (node,) = [n for n in optimize(tg.trace(loop)(h, x)).nodes if n.op.name == "scan"]
+    program = lower(node)
+    assert [program.kept.get(n.output) for n in program.body.nodes if n.op.name == "exp"] == [
+        "scratch"
+    ]
+
+
 def corners(carry, x, w, b):
     h, kept, top = carry
-    z = h @ w + x
+    product = h @ w
+    z = product + x
     total = tg.sum(z, 1, keepdims=True)
     highest = tg.max(z - 50.0, 1, keepdims=True)
     parts = tg.concat([z[:, 7:], z[:, :0], x[:, 3:10] * 0.5], 1)
     frame = tg.pad(z[:, 2:12], [(0, 0), (4, 5)], 1.25)
     new = tg.tanh(0.3 * parts - 0.7 * frame + b) + 0.01 * total + 0.1 * (tg.sigmoid(z) @ w)
-    return (new, 0.5 * kept + new, 0.25 * top + highest), (new, h, total, parts, frame)
+    return (new, 0.5 * kept + new, 0.25 * top + highest), (new, h, total, parts, product)
 
 
 def run(reverse, dtype, rng):
