@@ -26,6 +26,7 @@ EXAMPLES: dict[str, float | Callable[[Any], bool]] = {
     "dinner": 1e-9,
     "dna": lambda report: report.loss < 1.7 and report["junctions right"] > 0.9,
     "gradient_flow": lambda report: report.scores[0].reached and report.scores[0].baseline[1] > 1e6,
+    "music": lambda report: report.loss < 5 and report.scores[0].reached,
     "names_in_text": 0.02,  # entropy 0.04
     "part_of_speech": 2.5,
     "sentiment": 0.68,
