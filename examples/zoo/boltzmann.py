@@ -44,15 +44,16 @@ class Boltzmann(nn.Module):
 
 
 def learn(run: Run) -> Found:
-    net = Boltzmann(VISIBLE + HIDDEN, run.rng)
     one_hot = np.eye(4, dtype=int)
     wanted = (np.concatenate([one_hot, one_hot], axis=1) * 2 ** np.arange(8)[::-1]).sum(axis=1)
-    steps = 150 if run.quick else 800
-    fit(run, net, lambda net: -net.log_p()[wanted].mean(), tuple, steps, lr=0.1)
-    p = np.exp(numpy_log_p := net.log_p().detach().numpy())
-    divergence = -numpy_log_p[wanted].mean() / math.log(2) - 2
+    steps, starts, divergence = 150 if run.quick else 800, 1 if run.quick else 8, math.inf
+    while divergence > 0.1 and starts:  # from some starts two messages get the same code for good
+        net, starts = Boltzmann(VISIBLE + HIDDEN, run.rng), starts - 1
+        fit(run, net, lambda net: -net.log_p()[wanted].mean(), tuple, steps, lr=0.1)
+        logs = net.log_p().detach().numpy()
+        divergence = -logs[wanted].mean() / math.log(2) - 2
     alone = 8 * (0.25 * 2 + 0.75 * math.log2(4 / 3)) - 2
-    score = Score("bits from the truth", divergence, at_most=0.6,
+    score = Score("bits from the truth", divergence, at_most=0.1,
                   baseline=("units alone", alone), form=".2f")  # fmt: skip
     w = net.weights().detach().numpy()
 
@@ -61,7 +62,7 @@ def learn(run: Run) -> Found:
         names = [*"1234", *"1234", *"h" * HIDDEN]
         axis.set_xticks(range(len(w)), names, fontsize=8)
         axis.set_yticks(range(len(w)), names, fontsize=8)
-        axis.set_xlabel(f"P(the four messages) = {p[wanted].sum():.2f}", fontsize=8)
+        axis.set_xlabel(f"P(the four messages) = {np.exp(logs[wanted]).sum():.2f}", fontsize=8)
         axis.grid(False)
 
     return Found(score, draw, divergence)
