@@ -24,6 +24,7 @@ from tinygrad_rnn.testing.fuzz.levels import Level
 from tinygrad_rnn.testing.fuzz.precision import agrees_in_precision
 from tinygrad_rnn.testing.fuzz.reduce import reduced
 from tinygrad_rnn.testing.fuzz.script import write_script
+from tinygrad_rnn.testing.singular import points_met
 
 scan = sys.modules[tg.scan.__module__]
 
@@ -184,3 +185,10 @@ def test_the_command_writes_a_failure_and_says_where(
     said = capsys.readouterr().out
     (script,) = tmp_path.glob("fuzz_failure_7_*.py")
     assert status == 1 and f"run {script}" in said and "1 failures" in said
+
+
+def test_a_tie_is_looked_for_in_empty_arrays_too() -> None:
+    graph = tg.trace(lambda x: tg.max(x, 2))(tg.zeros((0, 3, 4)))
+    assert points_met(graph, [np.zeros((0, 3, 4), "f4")]) == []
+    tied = tg.trace(lambda x: tg.max(x, 2))(tg.zeros((1, 3, 4)))
+    assert points_met(tied, [np.zeros((1, 3, 4), "f4")]) == ["max"]

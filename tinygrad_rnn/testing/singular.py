@@ -29,9 +29,11 @@ def _whole(x: Any) -> bool:
 def _tie(x: Any, axes: tuple[int, ...]) -> bool:
     """Whether the two largest elements along the axes are equal."""
     x = np.asarray(x)
+    if not x.size:
+        return False
     rest = [i for i in range(x.ndim) if i not in axes]
     rows = x.transpose(*rest, *axes).reshape(*(x.shape[i] for i in rest), -1)
-    if rows.shape[-1] < 2 or not rows.size:
+    if rows.shape[-1] < 2:
         return False
     top = np.partition(rows, -2, axis=-1)
     return _zero(top[..., -1] - top[..., -2], top[..., -1])
