@@ -33,7 +33,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import data, metrics, nn, optim
 from tinygrad_rnn.nn import functional as F
 
-LETTERS = 10  # at most, from the end of a word
+LETTERS = 14  # at most, from the end of a word
 Sentence = list[tuple[str, str]]
 
 
@@ -158,7 +158,7 @@ def draw(run: Run, table: np.ndarray, names: list[str], bars: dict[str, list[flo
     sentences=(100_000, "sentences to use, at most"),
     embed=(64, "size of a word's vector, and of its letters'"),
     hidden=(96, "H, size of the states"),
-    epochs=(12, "times to read the training sentences"),
+    epochs=(16, "times to read the training sentences"),
     lr=(3e-3, "Adam's first step size"),
 )
 def main(

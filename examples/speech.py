@@ -152,7 +152,7 @@ def draw(run: Run, spoken: Spoken, logp: np.ndarray, bars: dict[str, float]) -> 
     )
     axes[0].grid(False)
     p = np.exp(logp[: len(x)])
-    axes[1].plot(p[:, BLANK], color="#BBBBBB", label="blank")
+    axes[1].plot(p[:, BLANK], color="#BBBBBB")
     colors = {digit: f"C{k}" for k, digit in enumerate(sorted(set(p.argmax(axis=1)) - {BLANK}))}
     for digit, color in colors.items():
         axes[1].plot(p[:, digit], color=color)
@@ -162,8 +162,12 @@ def draw(run: Run, spoken: Spoken, logp: np.ndarray, bars: dict[str, float]) -> 
             style = {"color": colors[heard[t]], "fontweight": "bold"}
             axes[1].text(t, 1.04, str(heard[t]), **style)
     said = " ".join(map(str, y))
-    axes[1].set(title=f"p<t>, said was {said}", xlim=(0, len(x) - 1), ylim=(0, 1.18), xlabel="t")
-    axes[1].legend(loc="center right")
+    axes[1].set(
+        title=f"p<t>, grey: blank; said was {said}",
+        xlim=(0, len(x) - 1),
+        ylim=(0, 1.18),
+        xlabel="t",
+    )
     axes[2].barh(list(bars), list(bars.values()), color=["#999999", "#0072B2"] * 2)
     axes[2].bar_label(axes[2].containers[0], fmt="{:.1%}", padding=4)
     axes[2].set(title="errors on the test", xlim=(0, 1.15 * max(bars.values())), xticks=[])

@@ -28,8 +28,6 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import data, decoding, metrics, nn, optim
 from tinygrad_rnn.nn import functional as F
 
-GO, EOS = 1, 2
-
 
 class Translator(nn.Module):
     """Source int64[S,B], lengths, target so far int64[T,B] -> scores of the next f32[T,B,V]."""
@@ -74,9 +72,7 @@ class Task:
         self.test, self.train_pairs = pairs[: len(pairs) // 10][:1000], pairs[len(pairs) // 10 :]
         sides = zip(*self.train_pairs)
         self.source, self.target = (
-            data.Vocabulary.from_tokens(
-                [t for text in side for t in text], max_size=8000, pad="<pad>"
-            )
+            data.Vocabulary.from_tokens([t for text in side for t in text], max_size=8000)
             for side in sides
         )
         self.model = Translator(len(self.source), len(self.target), hidden, attention)
@@ -131,9 +127,9 @@ class Task:
                 x, lengths, *_ = self.batch([(s, []) for s in sources[i : i + 100]])
                 a, ends, s = self.model.encode(tg.tensor(x), lengths)
                 state = {"s": s, "a": a.swapaxes(0, 1), "ends": ends, "lengths": lengths}
-                best = decoding.beam_search(
-                    step, state, [GO] * len(lengths), 30, eos=EOS, beam_width=beam_width
-                )
+                first = [self.target.special("go")] * len(lengths)
+                eos = self.target.special("eos")
+                best = decoding.beam_search(step, state, first, 30, eos=eos, beam_width=beam_width)
                 found += [self.target.decode(h[0].tokens) for h in best]
         return found
 
@@ -257,8 +253,8 @@ def main(
 ) -> Report:
     settings, kinds = (steps, hidden, width, lr), ["without"] * plain + ["attention"]
     if bible:
-        found = verses(bible, pairs, run.rng)
         need("sacrebleu")
+        found = verses(bible, pairs, run.rng)
         done = study(run, "verses", found, ["attention"], bleu, settings)
         draw(run, [done], "BLEU")
         return Report(done.loss, done.score("BLEU", at_least=done.found["nearest text"]))
