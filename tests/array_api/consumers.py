@@ -68,6 +68,23 @@ def scipy_calls() -> None:
     )  # fmt: skip
     compare("Rotation", lambda xp, x: Rotation.from_rotvec(x).as_matrix(), X)
 
+    derivatives(
+        ("d trapezoid", lambda x: integrate.trapezoid(x * x, axis=0).sum(),
+         lambda x: 2 * x * np.array([0.5, 1, 1, 1, 1, 0.5])[:, None]),
+        ("d rfft", lambda x: (abs(fft.rfft(x, axis=0)) ** 2).sum(),
+         lambda x: 2 * np.fft.ifft(np.fft.rfft(x, axis=0), 6, 0, "forward").real),
+        ("d softmax", lambda x: special.softmax(x, axis=0)[0, :].sum(),
+         lambda x: (np.eye(6)[0][:, None] - special.softmax(x, 0)) * special.softmax(x, 0)[0]),
+    )  # fmt: skip
+
+
+def derivatives(*cases: tuple[str, Callable[..., Any], Callable[..., Any]]) -> None:
+    """Gradients go through what other libraries compute."""
+    for name, f, slope in cases:
+        found = tg.grad(f)(tg.asarray(X))
+        np.testing.assert_allclose(found.numpy(), slope(X), rtol=1e-9, atol=1e-12, err_msg=name)
+        print(name, "same")
+
 
 def sklearn_calls() -> None:
     from sklearn import config_context, metrics, preprocessing

@@ -46,6 +46,7 @@ SMOOTH: dict[str, tuple[Any, tuple[Any, ...], int]] = {
     "eigh": (spectral(lambda w: tg.sin(w)), ((2, 2),), 2),
     "svdvals": (la.svdvals, ((2, 3, 2),), 1),
     "svd": (singular, ((3, 2),), 1),
+    "svd square": (singular, ((2, 2),), 2),
     "svd wide": (singular, ((2, 3),), 1),
     "qr": (la.qr, ((3, 2),), 2),
     "qr wide": (la.qr, ((2, 3),), 1),

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from suite import listed, run
+from consortium import listed, run
 
 
 @pytest.mark.slow

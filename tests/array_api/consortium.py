@@ -1,6 +1,6 @@
 """The consortium's test-suite on tinygrad_rnn and on array_api_strict, its reference, side by side.
 
-    python tests/array_api/suite.py ../array-api-tests --examples 50
+    python tests/array_api/consortium.py ../array-api-tests --examples 50
 
 Both are asked the same questions: the same suite, the same number of examples, drawn from the same
 seed, nothing skipped by us. Prints the counts and every test that fails here, with the reason that
@@ -105,7 +105,7 @@ def summary(ours: Outcome, strict: Outcome, suite: Path, examples: int) -> str:
         "",
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, array-api-tests {commit}, {examples} "
         f"examples per test, {versions}, Python {platform.python_version()}.",
-        "Written by `python tests/array_api/suite.py CHECKOUT --examples N --write`.",
+        "Written by `python tests/array_api/consortium.py CHECKOUT --examples N --write`.",
         "",
         "| | version | passed | failed | skipped | all |",
         "| --- | --- | --: | --: | --: | --: |",
