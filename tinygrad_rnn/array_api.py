@@ -16,8 +16,18 @@ import numpy as np
 from .backend import Backend, get_backend, list_backends
 from .errors import ArgumentError, BackendError, DTypeError, GradientError
 from .primitive import apart, is_scalar
-from .tensor import Tensor, from_host
-from .types import DTYPES, DType, as_dtype, common_dtype, default_dtype, float16, int64, promote
+from .tensor import Tensor, from_buffer, from_host
+from .types import (
+    DTYPES,
+    DType,
+    Type,
+    as_dtype,
+    common_dtype,
+    default_dtype,
+    float16,
+    int64,
+    promote,
+)
 
 VERSION = "2024.12"
 VERSIONS = ("2021.12", "2022.12", "2023.12", VERSION)
@@ -136,8 +146,9 @@ def can_cast(from_: Any, to: Any) -> bool:
 def from_dlpack(x: Any, device: Any = None, copy: bool | None = None) -> Tensor:
     """A tensor with the values of an array of another library that speaks DLPack.
 
-    They are copied: who wrote to the other array would change a value that is immutable here. Only
-    a Tensor comes without a copy.
+    Arrays of the host are copied: who wrote to the other array would change a value that is
+    immutable here. An array in a backend's own device memory (a GPU's) comes without a copy unless
+    `copy=True`, so nobody may write to it as long as the tensor is used.
 
     >>> from_dlpack(np.arange(3)).tolist()
     [0, 1, 2]
@@ -147,13 +158,18 @@ def from_dlpack(x: Any, device: Any = None, copy: bool | None = None) -> Tensor:
         return apart(out, x) if copy else out
     if not hasattr(x, "__dlpack__"):
         raise DTypeError(f"from_dlpack: a {type(x).__name__} has no __dlpack__; see asarray.")
+    where = get_backend(device)
+    memory = tuple(map(int, x.__dlpack_device__()))
+    if memory != _CPU:
+        buffer = where.adopt(x)
+        if buffer is not None:
+            shared = buffer.copy() if copy else buffer
+            return from_buffer(Type(shared.shape, as_dtype(shared.dtype)), shared, where)
     if copy is False:
-        raise ArgumentError("from_dlpack: tensors are immutable, so copy=False cannot be had.")
-    if tuple(map(int, x.__dlpack_device__())) == _CPU:
-        host = np.from_dlpack(x)
-    else:
-        host = np.from_dlpack(x, device="cpu")
-    return from_host(host, None if device is None else get_backend(device))
+        why = "tensors are immutable" if memory == _CPU else f"{where!r} cannot use that memory"
+        raise ArgumentError(f"from_dlpack: {why}, so copy=False cannot be had.")
+    host = np.from_dlpack(x) if memory == _CPU else np.from_dlpack(x, device="cpu")
+    return from_host(host, None if device is None else where)
 
 
 def _dlpack_device(self: Tensor) -> tuple[int, int]:
@@ -170,9 +186,10 @@ def _dlpack(
     dl_device: tuple[int, int] | None = None,
     copy: bool | None = None,
 ) -> Any:
-    """The values for another library, copied: values are immutable here, but perhaps not there.
+    """The values for another library. Those on the host are copied: they are immutable here, but
+    perhaps not there. Memory of a device (a GPU) is handed out itself unless `copy=True`.
 
-    `copy=False` hands out the memory itself, for reading only.
+    `copy=False` hands out memory of the host too. Such memory is for reading only.
     """
     if self._value.tracked:
         raise GradientError(
@@ -184,9 +201,9 @@ def _dlpack(
         if tuple(map(int, dl_device)) != _CPU or copy is False:
             raise BufferError(f"a tensor on {self.backend!r} cannot be had on device {dl_device}.")
         buffer = self._host()
+    if not isinstance(buffer, np.ndarray):
+        return (buffer.copy() if copy else buffer).__dlpack__(stream=stream)
     shared = buffer[...] if copy is False else buffer.copy()
-    if not isinstance(shared, np.ndarray):
-        return shared.__dlpack__(stream=stream)
     if max_version is None or max_version[0] < 1:  # knows nothing of memory for reading only
         return shared.__dlpack__()
     shared.flags.writeable = copy is not False

@@ -74,6 +74,11 @@ class Backend:
         """An uninitialised buffer."""
         raise NotImplementedError
 
+    def adopt(self, array: Any) -> Buffer | None:
+        """A buffer that is the memory of another library's array (by DLPack); None if that memory
+        is not where buffers of this backend are."""
+        return None
+
     def specialize(self, node: Node) -> Callable[..., Buffer] | None:
         """The kernel for one node of a graph, its attributes bound.
 

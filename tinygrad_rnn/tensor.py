@@ -348,17 +348,22 @@ def _nobody() -> None:
     return None
 
 
+def from_buffer(type: Type, data: Any, backend: Backend) -> Tensor:
+    """A new leaf that is a buffer of the backend."""
+    value = Value(type, data, backend)
+    if state.tracer is not None:
+        # a constant of the graph: what is later assigned to it must not outlive this recording
+        value = Value(type, state.tracer.lift(value, wrap(value)), backend)
+    return wrap(value)
+
+
 def from_host(
     host: np.ndarray, backend: Backend | None = None, requires_grad: bool = False
 ) -> Tensor:
     """A new leaf with a copy of `host` (whose dtype is kept)."""
     tracer = state.tracer
     where = backend or (tracer.backend if tracer is not None else get_backend())
-    value = Value(Type(host.shape, as_dtype(host.dtype)), where.put(host), where)
-    if tracer is not None:
-        # a constant of the graph: what is later assigned to it must not outlive this recording
-        value = Value(value.type, tracer.lift(value, wrap(value)), where)
-    t = wrap(value)
+    t = from_buffer(Type(host.shape, as_dtype(host.dtype)), where.put(host), where)
     if requires_grad:
         t.requires_grad = True
     return t

@@ -22,6 +22,8 @@ from .products import Products
 from .scatter import scatter_add
 from .settings import Settings
 
+#: DLPack's names of a CUDA device's memory, and of memory that moves between it and the host.
+MEMORY = (2, 13)
 _settings = Settings()
 _products = Products(_settings)
 _KERNELS: dict[str, Callable[..., Any]] = (
@@ -67,6 +69,12 @@ class CupyBackend(Backend):
         return cupy.asnumpy(buffer)  # type: ignore[no-any-return]
 
     empty = staticmethod(guarded(lambda type: cupy.empty(type.shape, type.dtype.np)))
+
+    def adopt(self, array: Any) -> Any:
+        kind, number = array.__dlpack_device__()
+        if int(kind) not in MEMORY or int(number) != devices.current():
+            return None
+        return cupy.from_dlpack(array)
 
     def specialize(self, node: Node) -> Callable[..., Any] | None:
         name, attrs = node.op.name, node.attrs

@@ -146,6 +146,21 @@ def test_running_out_of_memory_is_survived(cupy):
         assert cupy.memory().used > 0
 
 
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+def test_arrays_of_others_enter_and_leave_without_a_copy(cupy, library):
+    xp = pytest.importorskip(library)
+    make, address = {
+        "cupy": (lambda: xp.arange(12, dtype="float32"), lambda a: a.data.ptr),
+        "torch": (lambda: xp.arange(12, dtype=xp.float32, device="cuda"), lambda a: a.data_ptr()),
+    }[library]
+    theirs = make()
+    with tg.use_backend("cupy"):
+        x = tg.from_dlpack(theirs)
+        assert x._value.data.data.ptr == address(theirs)
+        assert (x * x).sum().item() == sum(k * k for k in range(12))
+        assert address(xp.from_dlpack(x)) == address(theirs)
+
+
 @pytest.mark.parametrize("road", ["persistent", "graph"])
 def test_long_training_keeps_its_memory(settings, cupy, road):
     """10,000 compiled steps use no more GPU memory than the first hundred."""

@@ -123,6 +123,38 @@ def test_devices_are_chosen_by_number(backend: Any, monkeypatch: Any) -> None:
         backend.device = 0
 
 
+def test_arrays_of_others_enter_and_leave_without_a_copy(backend: Any, rng: Any) -> None:
+    theirs = fake.arrays.array(rng.normal(size=(3, 4)).astype("f4"))
+    with tg.use_backend(backend):
+        x = tg.from_dlpack(theirs)
+        assert x.backend is backend and x.shape == (3, 4) and x.dtype == tg.float32
+        assert x._value.data.data.ptr == theirs.data.ptr == tg.from_dlpack(x)._value.data.data.ptr
+        turned = tg.from_dlpack(theirs.T, copy=False)
+        assert fake.arrays.from_dlpack(x).data.ptr == theirs.data.ptr
+        for copied in (tg.from_dlpack(theirs, copy=True)._value.data, _Copying(x).taken()):
+            assert copied.data.ptr != theirs.data.ptr
+        with fake.allowed_to_wait():
+            assert np.array_equal((turned * 2).numpy(), theirs._host.T * 2)
+        x.requires_grad = True
+        (x * x).sum().backward()
+        with fake.allowed_to_wait():
+            assert np.array_equal(x.grad.numpy(), 2 * theirs._host)
+        with pytest.raises(RuntimeError, match=r"\.detach\(\)"):
+            fake.arrays.from_dlpack(x)
+        with fake.allowed_to_wait():  # a constant of what is recorded
+            assert tg.jit(lambda y: y + tg.from_dlpack(theirs))(x).shape == (3, 4)
+    with pytest.raises(ArgumentError, match="<backend numpy> cannot use that memory"):
+        tg.from_dlpack(theirs, device="numpy", copy=False)
+
+
+class _Copying(fake.arrays._OnHost):
+    def taken(self) -> Any:
+        return fake.arrays.ndarray(np.from_dlpack(self))
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self.x.__dlpack__(stream=1, copy=True)
+
+
 def test_blocks_that_wait_must_all_be_there(backend: Any, monkeypatch: Any) -> None:
     """CuPy would launch as many as fit, and these would wait for the others."""
     compiler = fake.submodule(backend, "compiler")

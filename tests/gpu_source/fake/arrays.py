@@ -63,7 +63,11 @@ class ndarray:
         device.wait("ndarray.item")
         return self._host.item()
 
-    __dlpack_device__ = lambda self: (2, 0)  # noqa: E731
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream: int | None = None) -> Any:
+        return self._host.__dlpack__(max_version=(1, 0))
 
     def __bool__(self) -> bool:
         device.wait("bool(ndarray)")
@@ -163,6 +167,25 @@ def ascontiguousarray(x: ndarray) -> ndarray:
     return x if x.flags.c_contiguous else array(x)
 
 
+def from_dlpack(x: Any) -> ndarray:
+    """Without a copy, as long as the memory is the device's."""
+    assert x.__dlpack_device__() == (2, 0)
+    return ndarray(np.from_dlpack(_OnHost(x)))
+
+
+class _OnHost:
+    """The same memory as the host sees it."""
+
+    def __init__(self, x: Any):
+        self.x = x
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self.x.__dlpack__(stream=1)
+
+
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     return wrap(np.take(unwrap(x), unwrap(indices), axis, mode="wrap"))
 
@@ -184,5 +207,5 @@ def functions() -> dict[str, Any]:
     for part, names in PARTS.items():
         functions_of_part = {name: _lifted(getattr(getattr(np, part), name)) for name in names}
         out[part] = SimpleNamespace(**functions_of_part)
-    own = (empty, array, asarray, asnumpy, ascontiguousarray, take)
+    own = (empty, array, asarray, asnumpy, ascontiguousarray, take, from_dlpack)
     return out | {f.__name__: f for f in own} | {"ndarray": ndarray, "ufunc": ufunc}
