@@ -3,8 +3,9 @@
 #
 #     tests/gpu/run.sh [REPORT [SECTION...]]           PYTHON=.venv/bin/python tests/gpu/run.sh
 #
-# Sections: gpu conformance parity suite examples sanitizer bench (all of them, in this order, unless some
-# are named; a report that exists is then continued, so that several short runs give one report).
+# Sections: gpu training conformance parity examples sanitizer bench suite (all of them, in this order, unless
+# some are named; a report that exists is then continued, so that several short runs give one report). A
+# section that fails does not stop the others; the last line of the report names those that failed.
 # $PYTHON (default python3) has what the extras `test` and `cuda12` or `cuda13` install; the project itself
 # need not be installed. PyTorch and compute-sanitizer are used when they are there. LIMIT (default 1200) is
 # the most seconds for one command, MINUTES (default 8) how long the bench measures.
@@ -22,7 +23,7 @@ backend=cupy
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 report=$(realpath -m "${1:-$root/tests/gpu/report.txt}")
 shift $(($# > 0))
-wanted=" ${*:-gpu conformance parity suite examples sanitizer bench} "
+wanted=" ${*:-gpu training conformance parity examples sanitizer bench suite} "
 continued=$#
 cd "$root"
 export PYTHONDONTWRITEBYTECODE=1
@@ -45,7 +46,7 @@ fi
 export PYTHONPATH="$root:$root/backends:$work${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$(dirname "$report")"
 [ "$continued" -gt 0 ] && [ -f "$report" ] || : > "$report"
-failures=0
+failed=()
 
 say() { printf '%s\n' "$@" | tee -a "$report"; }
 
@@ -62,7 +63,7 @@ section() { # section TITLE COMMAND...: run it, keep its last lines and its exit
     tail -n "${LINES_KEPT:-60}" "$log" >> "$report"
     [ $status -ne 124 ] || say "-- stopped: it takes longer than ${LIMIT:-1200} s"
     say "-- $title: exit status $status after $SECONDS s"
-    [ $status -eq 0 ] || failures=$((failures + 1))
+    [ $status -eq 0 ] || failed+=("$title ($status)")
     return $status
 }
 
@@ -92,21 +93,20 @@ few=()
 [ -z "$rehearse" ] || few=(--collect-only)
 
 if wants gpu; then
-    section "the tests written for a GPU" "${pytest[@]}" "${few[@]}" tests/gpu
+    section "the tests written for a GPU" "${pytest[@]}" "${few[@]}" tests/gpu -k "not long_training"
+fi
+if wants training; then
+    section "10,000 training steps in flat memory" "${pytest[@]}" "${few[@]}" tests/gpu -k long_training
 fi
 if wants conformance; then
     level=()
     [ -z "$rehearse" ] || level=(--level 0)
-    LINES_KEPT=200 section "the conformance suite" "$python" -m tinygrad_rnn.testing backend $backend \
-        --json "${report%.txt}.conformance.json" "${level[@]}"
+    LINES_KEPT=200 section "the conformance suite" \
+        "$python" -m tinygrad_rnn.testing backend $backend "${level[@]}"
 fi
 if wants parity; then
     TINYGRAD_RNN_BACKEND=$backend section "parity with PyTorch" \
         "${pytest[@]}" "${few[@]}" tests/nn/test_torch_parity.py tests/optim/test_against_torch.py
-fi
-if wants suite; then
-    TINYGRAD_RNN_BACKEND=$backend section "every test, on this backend" \
-        "${pytest[@]}" "${few[@]}" tests --ignore=tests/gpu --ignore=tests/gpu_source --ignore=tests/numba
 fi
 if wants examples; then
     for cell in lstm gru LayerNormLSTMCell; do
@@ -119,9 +119,13 @@ if wants examples; then
     done
 fi
 if wants sanitizer; then
-    if command -v compute-sanitizer > /dev/null && [ -z "$rehearse" ]; then
-        for tool in memcheck racecheck; do
-            section "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 9 \
+    sanitizer=$(command -v compute-sanitizer || ls -d /usr/local/cuda*/bin/compute-sanitizer \
+        "$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"/nvidia/*/bin/compute-sanitizer \
+        2> /dev/null | tail -n 1)
+    if [ -n "$sanitizer" ] && [ -z "$rehearse" ]; then
+        for tool in memcheck racecheck; do # without CuPy's pool, so that every array has bounds of its own
+            TINYGRAD_RNN_TEST_POOL=off section "compute-sanitizer $tool" \
+                "$sanitizer" --tool "$tool" --error-exitcode 9 \
                 "${pytest[@]}" tests/gpu -k "sanitizer or (agree and launches and full)"
         done
     else
@@ -130,13 +134,19 @@ if wants sanitizer; then
 fi
 if wants bench; then
     if "$python" -c 'import torch' 2> /dev/null; then
-        how=(--minutes "${MINUTES:-8}" --roads --json "${report%.txt}.bench.json")
-        [ -z "$rehearse" ] || how=(--rehearse)
+        how=(--minutes "${MINUTES:-8}" --roads --json "$work/bench.json")
+        [ -z "$rehearse" ] || how=(--rehearse --json "$work/bench.json")
         LINES_KEPT=400 section "bench against PyTorch" "$python" tests/bench/gpu.py "${how[@]}"
+        [ ! -f "$work/bench.json" ] || { say "" "== the bench's figures, as JSON" && cat "$work/bench.json" >> "$report"; }
     else
         say "" "== bench against PyTorch" "-- PyTorch is not installed: no speed was compared"
     fi
 fi
+if wants suite; then
+    TINYGRAD_RNN_BACKEND=$backend section "every test, on this backend" \
+        "${pytest[@]}" "${few[@]}" tests --ignore=tests/gpu --ignore=tests/gpu_source --ignore=tests/numba
+fi
 
-say "" "RESULT: $failures section(s) failed"
-[ $failures -eq 0 ]
+say "" "RESULT: ${#failed[@]} section(s) failed"
+for title in "${failed[@]}"; do say "  $title"; done
+[ ${#failed[@]} -eq 0 ]
