@@ -7,7 +7,7 @@ from pathlib import Path
 import _genome
 import numpy as np
 import pytest
-from examples_folder import EXAMPLES
+from examples_folder import EXAMPLES, load
 
 DATA = EXAMPLES / "data"
 
@@ -85,3 +85,28 @@ def test_wrong_files_are_named(fasta: str, gff: str, message: str, tmp_path: Pat
     (tmp_path / "a.gff").write_text(gff)
     with pytest.raises(SystemExit, match=message):
         _genome.read(str(tmp_path / "a.fa"), str(tmp_path / "a.gff"))
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("EI ACGT\nIE ACG\n", "equally many letters"),
+        ("EI ACGT\nACGT\n", "every line needs a class"),
+        ("EI ACGT\nXY ACGT\n", r"\['XY'\] do not occur in \['EI', 'IE', 'N'\]"),
+        ("EI ACGT\nN AC!T\n", r"\['!'\] do not occur in DNA"),
+    ],
+)
+def test_wrong_junctions_are_named(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "junctions.txt"
+    file.write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        load("dna").read_junctions(str(file), np.random.default_rng(0))
+
+
+def test_no_junction_is_both_learned_and_tested() -> None:
+    path = str(DATA / "splice_junctions.txt")
+    x, y, x_test, y_test = load("dna").read_junctions(path, np.random.default_rng(0))
+    learned = {(*row, label) for row, label in zip(x.tolist(), y.tolist())}
+    tested = {(*row, label) for row, label in zip(x_test.tolist(), y_test.tolist())}
+    assert len(x) + len(x_test) == 3006 and not learned & tested
+    assert np.bincount(y_test).min() > 100
