@@ -14,6 +14,7 @@ that of a baseline.
 from __future__ import annotations
 
 import importlib
+import os
 import textwrap
 import time
 from typing import Any
@@ -44,7 +45,11 @@ def label(axis: Any, title: str, text: str) -> None:
     )  # fmt: skip
 
 
-@example(networks=("all", "names with commas between them, or all"))
+# Compiling 27 networks takes longer than running them quickly.
+@example(
+    quick={"backend": os.environ.get("TINYGRAD_RNN_BACKEND", "numpy")},
+    networks=("all", "names with commas between them, or all"),
+)
 def main(run: Run, networks: str) -> Report:
     need("sklearn", "scikit-learn")
     names = chosen(networks)
