@@ -17,36 +17,48 @@ T, B, H = 5, 3, 19
 
 
 def test_numbers_of_every_kind(rng):
-    """Large unsigned numbers are no negative ones, negative ones stay so; NaN is true."""
+    """Large unsigned numbers are no negative ones, negative ones stay so; NaN is true, not small.
+
+    What the step reads is the carry: what it could read off the inputs alone leaves the loop.
+    """
     u = rng.integers(0, 2**32, (T, B, H)).astype("uint32")
     i = rng.integers(-(2**31), 2**31, (T, B, H)).astype("int32")
     x = np.where(rng.random((T, B, H)) < 0.3, np.nan, rng.integers(0, 2, (T, B, H)))
 
-    def step(h, inputs):
-        u, i, x = inputs
+    def step(carry, inputs):
+        h, u, i, x = carry
         low, true = u < 3_000_000_000, x.astype("bool")
         wide = i.astype("int64") * 1000, u.astype("int64"), tg.maximum(u, 2_500_000_000)
         h = h * 0.5 + tg.where(low & true, i.astype("float64"), u.astype("float64"))
-        edges = x < 0.5, tg.sign(x), tg.round(x + 0.5)
-        return h, (low, true, *wide, i < -2_000_000_000, *edges)
+        edges = i < -2_000_000_000, x < 0.5, tg.sign(x), tg.round(x + 0.5)
+        return (h, *inputs), (low, true, *wide, *edges)
+
+    def run(*xs):
+        start = tg.zeros((B, H), "float64"), *[x[0] for x in xs]
+        return tg.scan(step, start, tuple(x[1:] for x in xs))
 
     found = []
     for backend in ("numpy", "numba"):
         with tg.use_backend(backend):
-            f = tg.jit(lambda *xs: tg.scan(step, tg.zeros((B, H), "float64"), xs))
+            f = tg.jit(run)
             end, ys = f(*map(tg.tensor, (u, i, x)))
-            found.append([end.numpy(), *[y.numpy() for y in ys]])
+            found.append([y.numpy() for y in (*end, *ys)])
             report = dict(get_backend().report(optimize(f.recordings[0].graph)))
     assert report["scan"] == "compiled"
     for a, b in zip(*found, strict=True):
         assert a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-    assert np.array_equal(found[1][1], u < 3e9) and np.array_equal(found[1][2], x.astype(bool))
-    assert np.array_equal(found[1][3], i.astype(int) * 1000)
+    low, true, wide = found[1][4:7]
+    assert np.array_equal(low, u[:-1] < 3e9) and np.array_equal(true, x[:-1].astype(bool))
+    assert np.array_equal(wide, i[:-1].astype(int) * 1000)
 
 
 def between(x):
     zeros = (0,) * x.ndim
     return bind(primitives["pad"], x, low=zeros, high=zeros, interior=(0, 1), value=0.0)
+
+
+def zero_wins(x):
+    return bind(primitives["zmul"], x, 1.0 / x) + bind(primitives["zdiv"], x, x)
 
 
 #: Steps that treat rows in a way that the generator has no code for: (h, x, w, b) -> (h, y)
@@ -55,6 +67,7 @@ ODD = {
     "numbers per row times a const": lambda h, x, w, b: (tg.tanh(h + x), tg.sum(h, 1) * b),
     "rows cut out": lambda h, x, w, b: (tg.tanh(h + x), h[1:3] * 2.0),
     "every other column": lambda h, x, w, b: (tg.tanh(h + x), h[:, ::2] * 2.0),
+    "zeros beside infinities": lambda h, x, w, b: (tg.tanh(h + x), zero_wins(tg.relu(h))),
     "a sum over rows": lambda h, x, w, b: (tg.tanh(h + tg.sum(x * h, 0, keepdims=True)), h),
     "sums over rows to be kept": lambda h, x, w, b: (tg.tanh(h + x), tg.sum(h * x, 0)),
     "a maximum over rows": lambda h, x, w, b: (tg.tanh(h - tg.max(h * x, 0)), h),
