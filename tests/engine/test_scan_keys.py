@@ -6,6 +6,7 @@ import pytest
 from oracles import close, seeded
 
 import tinygrad_rnn as tg
+from tinygrad_rnn import residuals
 
 T, H = 4, 3
 NAMES = ("h", "xs", "w", "u")
@@ -130,3 +131,33 @@ def test_a_carry_that_every_step_returns_is_not_computed_again():
 
     graph = tg.trace(tg.grad(loss, (0, 1, 2)))(f64("h", H), f64("kept", H), f64("xs", T, H))
     assert [n.op.name for n in graph.nodes].count("scan") == 2
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_saved_is_what_this_derivative_needs(turned):
+    """Whatever was differentiated before: as many stacks as with nothing remembered."""
+    given = tuple(operands(()).values())
+
+    def straight(h, xs, w, u, save):
+        return tg.scan(lambda c, x: (c * w + x * u, (tg.sin(c), x * w)), h, xs, save=save)
+
+    def kept(run, argnums, asked, save):
+        loss = lambda *args: score(run(*args, save), asked)  # noqa: E731
+        graph = tg.trace(tg.grad(loss, argnums))(*given)
+        return [(len(n.inputs), len(n.outputs)) for n in graph.nodes if n.op.name == "scan"]
+
+    cases = [
+        (run, argnums, asked, save)
+        for run in (by_scan, straight)
+        for argnums in [(0,), (2,), (3,), (1, 3), (0, 1, 2, 3)]
+        for asked in ((0,), (0, 1, 2))
+        for save in ("auto", "carry")
+    ]
+    alone = {}
+    for case in cases:
+        residuals._derived.entries.clear()
+        alone[case] = kept(*case)
+    assert len({str(n) for n in alone.values()}) > 3
+    residuals._derived.entries.clear()
+    for case in cases[::-1] if turned else cases:
+        assert kept(*case) == alone[case], case
