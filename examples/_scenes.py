@@ -41,26 +41,29 @@ class Painter:
         order = rng.permutation(len(found.images))
         cut = len(order) // 5
         self.rng = rng
-        self.images = (found.images / 16).astype(np.float32)
+        images = (found.images / 16).astype(np.float32)
+        self.images = np.pad(images, ((0, 0), (1, 1), (1, 1)))  # with room to move by a pixel
         self.labels = found.target
         self.parts = {"test": order[:cut], "train": order[cut:]}
 
     def scene(self, part: str, least: int = 1, most: int = 4) -> Scene:
         """A scene of `least` to `most` digits, all different."""
-        count = int(self.rng.integers(least, most + 1))
-        places = self.rng.choice(4, count, replace=False)
+        rng, known = self.rng, self.parts[part]
+        count = int(rng.integers(least, most + 1))
         picture, digits = np.zeros((16, 16), np.float32), [-1] * 4
-        for place in places:
+        for place in rng.permutation(4)[:count].tolist():
             while True:
-                k = self.rng.choice(self.parts[part])
+                k = known[rng.integers(len(known))]
                 if self.labels[k] not in digits:
                     break
             digits[place] = int(self.labels[k])
-            row, column = divmod(int(place), 2)
-            image = self.images[k]
+            row, column = divmod(place, 2)
+            image = self.images[k, 1:9, 1:9]
             if part == "train":  # an unsteady hand: there are only 1,438 images to learn from
-                image = np.roll(image, self.rng.integers(-1, 2, 2), (0, 1))
-                image = image * self.rng.uniform(0.7, 1.3) + 0.1 * self.rng.normal(size=(8, 8))
+                down, right = rng.integers(3, size=2).tolist()
+                image = self.images[k, down : down + 8, right : right + 8]
+                noise = rng.standard_normal((8, 8), np.float32)
+                image = image * rng.uniform(0.7, 1.3) + 0.1 * noise
             picture[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = image
         return Scene(picture, tuple(digits))
 

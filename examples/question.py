@@ -123,7 +123,7 @@ def draw(run: Run, found: Batch, answers: np.ndarray) -> None:
 
 @example(
     quick={"steps": 40},
-    steps=(3500, "training steps of 256 questions"),
+    steps=(4500, "training steps of 256 questions"),
     hidden=(128, "H, size of the question's state"),
 )
 def main(run: Run, steps: int, hidden: int) -> Report:
