@@ -7,6 +7,8 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.explanation import Loop, scans
+from tinygrad_rnn.extend import primitives
+from tinygrad_rnn.primitive import bind
 
 T, B, I, H = 5, 2, 3, 4
 
@@ -201,6 +203,26 @@ def test_what_is_saved_for_the_way_back():
     assert kept(lambda h, x, u: tg.tanh(h @ u + x[:, ::-1] * 2.0), "auto") == (row,)
     gated = lambda h, x, u: tg.tanh(h @ u) * tg.sigmoid(h)  # noqa: E731
     assert len(kept(gated, "auto")) == 3 and kept(gated, "carry") == (row,)
+
+
+def test_what_is_computed_again_for_the_way_back():
+    """Movements of inputs are; products and random numbers are kept, even of inputs alone."""
+    u, states = f64(H, H, seed=1), tg.tensor(np.arange(T * 4, dtype="uint32").reshape(T, 4))
+
+    def stacks(factor):
+        def run(h, xs, u):
+            step = lambda c, x: (tg.tanh(c * factor(*x, u)), None)  # noqa: E731
+            return tg.scan(step, h, (xs, states))[0].sum()
+
+        graph = tg.trace(tg.grad(run, (0, 1, 2)))(f64(B, H), f64(T, B, H), u)
+        return len(next(iter(scans(graph))).outputs)
+
+    def noise(x, state, u):
+        bits = bind(primitives["random_bits"], state, shape=(B, H))
+        return bits.astype("float64")
+
+    assert stacks(lambda x, state, u: x[:, ::-1]) == 2
+    assert stacks(lambda x, state, u: x @ u) == stacks(noise) == 3
 
 
 def test_dead_stacks_and_carries_are_gone():
