@@ -53,8 +53,9 @@ def write_results(path: Path, catalogue: list[Mutant], known: dict[str, Outcome]
     lines = [
         f"# Seeded faults: outcomes of {datetime.date.today()}",
         "",
-        "Written by `python tests/mutants/run.py`, which says what counts as caught. Every test",
-        "that is named here runs in the continuous integration; none is kept for longer runs.",
+        "Written by `python tests/mutants/run.py`, which says what counts as caught. A survivor",
+        "is what its own tests, and where they ran its area's, did not catch. Every test that",
+        "is named here runs in the continuous integration: its score is that of the whole suite.",
         "",
         "| area | mutants | equivalent | not run | survived | caught | of those that ran |",
         "| --- | --: | --: | --: | --: | --: | --: |",
