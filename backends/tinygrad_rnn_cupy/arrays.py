@@ -15,6 +15,11 @@ from tinygrad_rnn.lower import LoopProgram
 from . import elements
 
 
+def contiguous(x: Any) -> Any:
+    """The array, or a copy in C order. CuPy's `ascontiguousarray` makes a vector of a number."""
+    return x if x.flags.c_contiguous else x.copy()
+
+
 class LoopArrays:
     """What every way to run a loop needs to know of its program."""
 

@@ -16,7 +16,7 @@ from tinygrad_rnn.extend import Node, Var
 from tinygrad_rnn.lower import LoopProgram, Product
 
 from . import compiler
-from .arrays import LoopArrays
+from .arrays import LoopArrays, contiguous
 from .cublas import Workspace, workspace
 from .products import Gemm
 from .rows import Kernel
@@ -38,7 +38,7 @@ class CapturedLoop(LoopArrays):
         self.states: dict[int, State] = {}
 
     def __call__(self, *buffers: Any) -> tuple[Any, ...]:
-        operands = [cupy.ascontiguousarray(b) for b in buffers]
+        operands = [contiguous(b) for b in buffers]
         if self.empty:
             return self.nothing(operands)
         room = workspace()

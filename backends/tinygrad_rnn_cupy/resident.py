@@ -15,7 +15,7 @@ from tinygrad_rnn.extend import Node
 from tinygrad_rnn.lower import LoopProgram
 
 from . import compiler
-from .arrays import LoopArrays
+from .arrays import LoopArrays, contiguous
 from .choice import Problem, Room
 from .persistent import Body, Shape
 from .persistent_source import PersistentSource
@@ -39,7 +39,7 @@ class PersistentLoop(LoopArrays):
         self.lock = threading.Lock()
 
     def __call__(self, *buffers: Any) -> tuple[Any, ...]:
-        operands = [cupy.ascontiguousarray(b) for b in buffers]
+        operands = [contiguous(b) for b in buffers]
         if self.empty:
             return self.nothing(operands)
         function, exchange, flags = self._ready()

@@ -16,7 +16,7 @@ from tinygrad_rnn.extend import Node, Var
 from tinygrad_rnn.lower import LoopProgram
 
 from . import compiler
-from .arrays import LoopArrays
+from .arrays import LoopArrays, contiguous
 from .places import Places
 from .rows import Part, kernel
 from .source import module_source
@@ -43,7 +43,7 @@ class SingleKernel(LoopArrays):
         self.lock = threading.Lock()
 
     def __call__(self, *buffers: Any) -> tuple[Any, ...]:
-        operands = [cupy.ascontiguousarray(b) for b in buffers]
+        operands = [contiguous(b) for b in buffers]
         if self.is_group:
             return self._group(operands)
         if self.empty:

@@ -164,7 +164,9 @@ def asnumpy(x: ndarray) -> np.ndarray:
 
 
 def ascontiguousarray(x: ndarray) -> ndarray:
-    return x if x.flags.c_contiguous else array(x)
+    """A number becomes a vector, as CuPy's."""
+    y = x if x.flags.c_contiguous else array(x, order="C")
+    return y.reshape(1) if y.ndim == 0 else y
 
 
 def from_dlpack(x: Any) -> ndarray:
@@ -191,7 +193,9 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 
 
 def erf(x: ndarray) -> ndarray:
-    return ndarray(np.vectorize(math.erf, otypes=[x.dtype])(x._host))
+    """Of halves it is float64, as CuPy's."""
+    dtype = np.dtype("f4") if x.dtype == np.float32 else np.dtype("f8")
+    return wrap(np.vectorize(math.erf, otypes=[dtype])(x._host))
 
 
 def functions() -> dict[str, Any]:
