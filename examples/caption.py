@@ -112,7 +112,7 @@ def draw(run: Run, pictures: np.ndarray, wrote: list[str], right: np.ndarray) ->
 
 @example(
     quick={"steps": 50},
-    steps=(3000, "training steps of 128 scenes"),
+    steps=(5500, "training steps of 128 scenes"),
     hidden=(128, "H, size of the decoder's state"),
 )
 def main(run: Run, steps: int, hidden: int) -> Report:
