@@ -15,6 +15,8 @@ from .places import Places
 from .rows import Kernel, Part, kernel
 from .source import module_source
 
+#: Of a grid's second axis. Where columns are more, threads take several of them.
+MOST_BLOCKS = 65535
 Work = tuple[Literal["kernel"], Kernel] | tuple[Literal["products"], list[Product]]
 
 
@@ -81,5 +83,5 @@ def geometry(kernel: Kernel, rows: int) -> tuple[tuple[int, int], tuple[int, int
     else:
         across = min(128, 1 << (kernel.width - 1).bit_length())
     down = 1 << (min(128 // across, rows) - 1).bit_length() if across < 128 else 1
-    blocks = 1 if kernel.whole_rows else -(-kernel.width // across)
+    blocks = 1 if kernel.whole_rows else min(MOST_BLOCKS, -(-kernel.width // across))
     return (-(-rows // down), blocks), (across, down), 8 * 32 * down if kernel.whole_rows else 0

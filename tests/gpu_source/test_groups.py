@@ -153,3 +153,12 @@ def test_a_loop_without_products_is_one_launch(backend, rng):
         before = fake.modules.launches
         averages(x, a)
     assert fake.modules.launches == before + 1
+
+
+def test_wide_arrays_fit_into_a_grid(backend: Any) -> None:
+    """A grid's second axis has at most 65,535 blocks; threads then take several columns."""
+    steps, rows = (fake.submodule(backend, name) for name in ("steps", "rows"))
+    wide = rows.Kernel("wide")
+    wide.width = 20_000_000
+    (across, down), block, _ = steps.geometry(wide, 1)
+    assert (across, down, block) == (1, 65535, (128, 1))

@@ -84,6 +84,7 @@ class Function:
     ) -> None:
         assert all(type(a) is np.int64 for a in args), "every argument is an int64"
         assert np.prod(block) <= 1024 and min(grid) > 0 and grid[0] < 2**31
+        assert all(n < 2**16 for n in grid[1:])
         assert shared_mem <= _allowed.get(self.ptr, 48 << 10)
         if enable_cooperative_groups:
             assert np.prod(grid) <= state.attributes["MultiProcessorCount"]
