@@ -76,7 +76,10 @@ for d in sorted(m.distributions(), key=lambda d: d.name.lower()):
     if d.name.lower().split("-")[0] in ("numpy", "numba", "nvidia", "torch", "cupy", "pytest", "tinygrad_rnn"):
         print(d.name, d.version)'
 section "backends" "$python" -m tinygrad_rnn backends
-[ -n "$rehearse" ] || section "device" nvidia-smi
+if [ -z "$rehearse" ]; then
+    section "CuPy, driver and device" "$python" -c 'import cupy; cupy.show_config()'
+    if command -v nvidia-smi > /dev/null; then section "nvidia-smi" nvidia-smi; fi
+fi
 
 if ! section "the backend says it can be used" "$python" -c "
 import tinygrad_rnn as tg
