@@ -234,6 +234,12 @@ def test_softmax_and_relatives_do_not_overflow():
 # --- dtypes --------------------------------------------------------------------------------------
 
 
+def test_lists_have_the_default_dtype_as_operands_too():
+    for y in (tg.exp([1.0, 2.0]), tg.ones((2,)) * [0.5, 0.25], tg.concat([[1.0], [2.0]])):
+        assert y.dtype is tg.float32
+    assert tg.exp(np.array([1.0, 2.0])).dtype is tg.float64
+
+
 def test_scalars_keep_the_sign_of_zero():
     nothing = tg.tensor([-0.0])
     for zero in (0.0, -0.0, 0.0):
