@@ -60,6 +60,12 @@ def test_the_gradient_of_a_complex_leaf_is_pytorchs():
     loss(*theirs, torch).backward()
     for a, b in zip(ours, theirs):
         close(a.grad, b.grad.resolve_conj().numpy(), 1e-12)
+    cotangent = random(rng, (3, 2), C128)
+    for lib, (z, w, _) in ((tg, ours), (torch, theirs)):
+        z.grad = w.grad = None
+        (lib.exp(z) @ w).backward(lib.asarray(cotangent))
+    for a, b in zip(ours[:2], theirs):
+        close(a.grad, b.grad.resolve_conj().numpy(), 1e-12)
 
 
 def test_real_functions_of_complex_numbers():
@@ -71,6 +77,16 @@ def test_real_functions_of_complex_numbers():
         close(getattr(tg, name)(tg.tensor(z)), getattr(np, name)(z), 1e-14)
     x = rng.normal(size=(2, 3))
     check_smooth(lambda x: tg.abs(tg.exp(x * 1j) * x.astype("complex128")), x)
+
+
+def test_zero_is_singular():
+    """Magnitude and direction have no derivative at 0: by policy it is 0."""
+    z = tg.tensor(np.array([0, 3 + 4j]))
+    close(tg.sign(z), np.array([0, 0.6 + 0.8j]), 1e-15)
+    close(tg.grad(lambda z: tg.abs(z).sum())(z), np.array([0, 0.6 + 0.8j]), 1e-15)
+    for g in tg.grad(lambda x, y: tg.hypot(x, y).sum(), (0, 1))(z.real, z.imag):
+        assert np.isfinite(g.numpy()).all() and g[0].item() == 0
+    assert np.isfinite(tg.grad(lambda z: tg.sign(z).real.sum())(z).numpy()).all()
 
 
 def test_parts_survive_infinities_and_signs_of_zero():

@@ -1,4 +1,4 @@
-"""bitcast, and what it makes of complex numbers: their parts, conjugates, and them of their parts.
+"""bitcast, and what it makes of complex numbers: their parts and conjugates.
 
 A cotangent `g` of a complex value z stands for the linear form dz -> Re(g dz): then the rule of
 every analytic function is the one of calculus, without conjugates. `autodiff` turns cotangents that
@@ -14,9 +14,9 @@ import numpy as np
 from ..errors import DTypeError
 from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind, literal
 from ..tensor import Tensor
-from ..types import DType, Type, complex64, complex_of, float64, int64, uint32
+from ..types import DType, Type, complex64, float64, int64, uint32
 from .creation import iota
-from .movement import Concat, narrow, reshape
+from .movement import narrow, reshape
 
 
 def _bitcast(x: Any, dtype: DType) -> Any:
@@ -102,10 +102,3 @@ def conj(z: Tensor) -> Tensor:
     if not z.dtype.is_complex:
         return z
     return bitcast(_flip_second(bitcast(z, z.dtype.real)), z.dtype)
-
-
-def complex_from(re: Tensor, im: Tensor) -> Tensor:
-    """re + i im, of two real tensors of one type, exactly: infinite parts stay apart."""
-    shape = (*re.shape, 1)
-    parts = bind(Concat, reshape(re, shape), reshape(im, shape), axis=re.ndim)
-    return bitcast(parts, complex_of(re.dtype))

@@ -50,4 +50,4 @@ def assert_same(a: Any, b: Any, what: str = "") -> None:
     assert (a.shape, a.dtype) == (b.shape, b.dtype), (
         f"{what}: {a.dtype}{a.shape} != {b.dtype}{b.shape}"
     )
-    assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), f"{what}: {a} != {b}"
+    assert np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"), f"{what}: {a} != {b}"
