@@ -255,8 +255,8 @@ def main(
 ) -> Report:
     settings, kinds = (hidden, width, lr), ["without"] * plain + ["attention"]
     if bible:
-        need("sacrebleu")
         found = verses(bible, pairs, run.rng)
+        need("sacrebleu")  # before the training, not after it
         done = study(run, "verses", found, ["attention"], bleu, steps, settings)
         draw(run, [done], "BLEU")
         return Report(done.loss, done.score("BLEU", at_least=done.found["nearest text"]))
