@@ -7,9 +7,14 @@ of people are WAV files named like those of the Free Spoken Digit Dataset: 7_jac
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
+import sys
 import wave
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _common import need
@@ -68,7 +73,25 @@ Spoken = tuple[np.ndarray, np.ndarray]  # a spectrogram, the digits
 
 
 def synthesised(count: int, rng: np.random.Generator) -> tuple[list[Spoken], list[Spoken]]:
-    """Digits by espeak-ng to learn from, and a quarter as many by voices not among these."""
+    """Digits by espeak-ng to learn from, and a quarter as many by voices not among these.
+
+    espeak-ng has been seen to crash, rarely, so it speaks in a process of its own, and is asked
+    again if that ends.
+    """
+    for attempt in range(1, 4):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+            try:
+                learned, tested, state = apart.submit(_speak, count, rng).result()
+            except BrokenProcessPool:
+                print(f"espeak-ng crashed (attempt {attempt} of 3)", file=sys.stderr)
+                continue
+        rng.bit_generator.state = state
+        return learned, tested
+    raise SystemExit("espeak-ng crashed three times; use another --seed, or --recordings FOLDER")
+
+
+def _speak(count: int, rng: np.random.Generator) -> tuple[list[Spoken], list[Spoken], Any]:
+    """What is spoken, and the state of the generator afterwards."""
     speaker = Espeak()
     order = rng.permutation(speaker.voices)
     cut = len(order) * 3 // 4
@@ -83,7 +106,8 @@ def synthesised(count: int, rng: np.random.Generator) -> tuple[list[Spoken], lis
             made.append((noisy(sound, rng), digits))
         return made
 
-    return make(order[:cut], count), make(order[cut:], count // 4)
+    learned, tested = make(order[:cut], count), make(order[cut:], count // 4)
+    return learned, tested, rng.bit_generator.state
 
 
 def recorded(
