@@ -38,12 +38,12 @@ class Memory(nn.Module):
 
 
 def learn(run: Run) -> Found:
-    length, steps = (30, 60) if run.quick else (60, 200)
+    length, steps = (30, 60) if run.quick else (60, 400)
     x_test, up = sequences(run.rng, length, 500)
     right = {}
-    for name, rnn in {"tanh RNN": nn.RNN(1, 12), "LSTM": nn.LSTM(1, 12, forget_bias=3.0)}.items():
+    for name, rnn in {"tanh RNN": nn.RNN(1, 12), "LSTM": nn.LSTM(1, 12, forget_bias=6.0)}.items():
         net = Memory(rnn)
-        losses = fit(run, net, Memory.loss, lambda: sequences(run.rng, length, 64), steps, lr=0.03)
+        losses = fit(run, net, Memory.loss, lambda: sequences(run.rng, length, 64), steps, lr=0.01)
         right[name] = ((numpy(net, x_test) > 0) == up).mean()
     score = Score("right", right["LSTM"], at_least=0.99, baseline=("tanh RNN", right["tanh RNN"]))
 
