@@ -27,6 +27,7 @@ FLOORS = [
     {"fft", "linalg"},
     {"jit"},
     {"fuse", "rows"},
+    {"group_body"},
     {"lower", "explanation", "call"},
     {"passes"},
     {"scan"},

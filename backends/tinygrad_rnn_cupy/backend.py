@@ -13,7 +13,8 @@ from cupyx.scipy.special import erf
 from tinygrad_rnn_numpy import kernels
 
 from tinygrad_rnn.extend import Backend, Capabilities, Graph, Node, Program
-from tinygrad_rnn.fuse import Fused, fuse
+from tinygrad_rnn.fuse import fuse
+from tinygrad_rnn.group_body import Fused
 from tinygrad_rnn.lower import Unsupported
 
 from . import devices, eager, loops

@@ -12,7 +12,8 @@ import numpy as np
 from tinygrad_rnn_numpy import NumpyBackend, kernels, pool
 
 from tinygrad_rnn.extend import Graph, Node, Program
-from tinygrad_rnn.fuse import Fused, fuse
+from tinygrad_rnn.fuse import fuse
+from tinygrad_rnn.group_body import Fused
 from tinygrad_rnn.lower import Unsupported, lower
 
 from .bias import Biased, fuse_bias

@@ -10,6 +10,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import fuse, nn, optim
 from tinygrad_rnn.backend import optimize
+from tinygrad_rnn.group_body import Fused
 from tinygrad_rnn.testing.fuzz.cases import case
 
 
@@ -24,7 +25,7 @@ def evaluate(graph, arrays):
     values = dict(zip(graph.inputs, arrays))
     for node in graph.nodes:
         operands = [values[v] for v in node.inputs]
-        if node.op is fuse.Fused:
+        if node.op is Fused:
             body = node.attrs["body"]
             operands = [np.reshape(a, v.type.shape) for a, v in zip(operands, body.inputs)]
             body.verify()
@@ -38,7 +39,7 @@ def evaluate(graph, arrays):
 
 
 def groups(graph):
-    return [n for n in graph.nodes if n.op is fuse.Fused]
+    return [n for n in graph.nodes if n.op is Fused]
 
 
 def names(node):
