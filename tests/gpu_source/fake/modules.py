@@ -22,7 +22,7 @@ from .device import enqueue, state
 
 HOST = Path(__file__).parents[1] / "host"
 FLAGS = (
-    "-O1 -shared -fPIC -std=c++17 -ffp-contract=off -fno-strict-aliasing -Wall -Werror "
+    "-O1 -pipe -shared -fPIC -std=c++17 -ffp-contract=off -fno-strict-aliasing -Wall -Werror "
     "-Wl,-Bsymbolic"
 ).split()
 QUIET = "-Wno-unused-function -Wno-unused-variable -Wno-unknown-pragmas".split()

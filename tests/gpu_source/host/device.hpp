@@ -1,5 +1,6 @@
 // What generated CUDA code finds on the host in place of a GPU. The threads of a grid are fibers of
 // one real thread (emulator.cpp), so a run can be repeated, and waiting in vain is noticed.
+#define _GLIBCXX_INCLUDE_NEXT_C_HEADERS  // C's functions alone: <cmath> takes longer than the rest
 #include <math.h>
 #include <string.h>
 
