@@ -204,6 +204,7 @@ def test_versions_and_conventions(path):
         '{"extra":{"type":"","state":{"d":{}}}}',
         '{"extra":{"type":"","state":{"q":[]}}}',
         '{"extra":{"type":"","state":{"l":[],"t":[]}}}',
+        '{"extra":{"type":"","state":{"d":[["a",{"l":[],"t":[]}]]}}}',
         '{"extra":{"type":"","state":[]}}',
         '{"extra":{"type":"","state":3}}',
         '{"extra":{"type":"","state":{"d":[["a",{"f":"1e5x"}]]}}}',

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import time
@@ -304,6 +305,30 @@ def test_hashes_that_lie(path):
     refused(lambda m: m.update(blake2b="{}"), "damaged")
     refused(lambda m: m.update(header_blake2b=""), "damaged")
     refused(lambda m: m.update(format="y"), "damaged")
+
+
+def test_hashes_of_other_tensors(path):
+    """The list of hashes names the tensors of the file: all of them, and no other."""
+    small_file(path)
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header, data = json.loads(raw[8 : 8 + length]), raw[8 + length :]
+    hashes = json.loads(header["__metadata__"]["blake2b"])
+
+    def signed(hashes):
+        meta = {**header["__metadata__"], "blake2b": json.dumps(hashes), "header_blake2b": "0" * 32}
+        text = json.dumps({**header, "__metadata__": meta}, separators=(",", ":")).encode()
+        digest = hashlib.blake2b(len(text).to_bytes(8, "little") + text, digest_size=16).hexdigest()
+        by_hand(path, text.replace(b'"' + b"0" * 32, b'"' + digest.encode()), data)
+
+    signed(hashes)
+    assert read_safetensors(path).verified
+    for name in hashes:
+        fewer = {k: v for k, v in hashes.items() if k != name}
+        for lie in (fewer, {**fewer, "b": hashes[name]}, {**hashes, "b": hashes[name]}):
+            signed(lie)
+            with pytest.raises(CheckpointError, match="does not name its tensors"):
+                read_safetensors(path)
 
 
 @pytest.mark.parametrize(
