@@ -1,6 +1,7 @@
 """How long `import tinygrad_rnn` takes once NumPy is there: prints milliseconds.
 
-Run as a process: `python import_time.py`. Wall-clock time, with the files in the system's cache.
+Run as a process: `python import_time.py`. Wall-clock time, with the files in the system's cache;
+where Python may not write byte code (PYTHONDONTWRITEBYTECODE), that of compiling the sources too.
 """
 
 from __future__ import annotations
