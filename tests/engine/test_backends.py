@@ -217,6 +217,14 @@ def test_tensors_on_two_backends_do_not_mix(entries):
     assert (a + b.to("numpy")).tolist() == [2.0, 4.0]
 
 
+def test_a_number_goes_where_its_other_operand_is():
+    """Whichever backend met the same number first."""
+    for backend in (Loopback(), tg.get_backend("numpy"), Loopback()):
+        x = tg.tensor([1.0, 2.0], backend=backend)
+        for y in (x * 0.8125, 0.8125 * x, tg.where(x > 0.8125, 0.8125, x) * x):
+            assert y.backend is backend and y.tolist() == [0.8125, 1.625]
+
+
 def test_a_loop_runs_where_its_operands_are():
     """Numbers in what is computed before the loop, too, whatever backend is the default."""
     there = Loopback()
