@@ -6,6 +6,7 @@ only addresses; the other integers that the code takes are kept.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,15 @@ BYTES_PER_CYCLE, WORTH_WAITING = 48, 4000
 CACHED, ALONE = 16384, 8192
 
 Take = Callable[[list[Any]], Any]
+#: Where integers of a call stand, and what they are.
+Layout = list[tuple[int, int]]
 
 
 class Call:
     """What a call needs beside the buffers. Arrays are known by their place in a list: the inputs,
-    then what is made."""
+    then what is made. `leading`: axes of xs in front of those of a step."""
+
+    leading = 1
 
     def __init__(self, loop: Loop, threads: int):
         self.loop, self.threads, self.program = loop, threads, loop.program
@@ -52,16 +57,22 @@ class Call:
             (loop.numbers["packed", i], self.place[q.fixed], gemm.Packing(q.fixed.type, q.axes))
             for i, q in enumerate(loop.products)
         ]
+        packed, read = {i for _, i, _ in self.packs}, {i for i, _ in self.bases}
+        self.any_layout = packed - read
+        self.xs = {self.place[v]: v for v in self.program.xs}
+        self.layouts: dict[tuple[int, tuple[int, ...]], Layout | None] = {}
         self.starts = self._starts()
         self.results = self._results()
 
     def __call__(self, *buffers: Any) -> tuple[Any, ...]:
-        arrays = [runtime.contiguous(b) for b in buffers]
+        arrays, numbers = list(buffers), self.numbers.copy()
+        for i, b in enumerate(buffers):
+            if type(b) is not np.ndarray or not b.flags.c_contiguous:
+                arrays[i] = self._taken(i, b, numbers)
         for shape, dtype in self.made:
             arrays.append(pool.empty(shape, dtype))
         for start in self.starts:
             start(arrays)
-        numbers = self.numbers.copy()
         numbers[self.slots] = [runtime.address(arrays[i]) + more for i, more in self.bases]
         packed = []  # lives until the loop has run
         for i, place, pack in self.packs:
@@ -74,6 +85,41 @@ class Call:
         return tuple([take(arrays) for take in self.results])
 
     # --- memory ------------------------------------------------------------------------------
+
+    def _taken(self, i: int, b: Any, numbers: Any) -> Any:
+        """An operand that is no array in C order: as it lies if the code can read it so, else a
+        copy."""
+        whole = not any(s % b.itemsize for s in b.strides)
+        if whole and i in self.any_layout:
+            return b
+        key = (i, b.strides)
+        if key not in self.layouts:
+            readable = whole and i in self.xs
+            self.layouts[key] = self._layout(self.xs[i], b) if readable else None
+        layout = self.layouts[key]
+        if layout is None:
+            return runtime.contiguous(b)
+        for slot, value in layout:
+            numbers[slot] = value
+        return b
+
+    def _layout(self, v: Var, b: Any) -> Layout | None:
+        """The integers by which the code finds the rows of a matrix; None if they do not lie one
+        after another at equal distances."""
+        size, between = b.dtype.itemsize, b.strides[self.leading : -1]
+        rows = [(n, s) for n, s in zip(b.shape[self.leading : -1], between) if n > 1]
+        even = all(s == n * after for (_, s), (n, after) in itertools.pairwise(rows))
+        apart = rows[-1][1] if rows else 0
+        if (
+            self.program.form[v] != "mat"
+            or b.shape[-1:] != v.type.shape[1:]
+            or b.strides[-1] != size
+            or not even
+        ):
+            return None
+        found = {"row": apart, "stride": apart // size, "step": b.strides[0]}
+        places = self.loop.numbers
+        return [(places[kind, v], n) for kind, n in found.items() if (kind, v) in places]
 
     def _shape(self, v: Var, kind: str) -> tuple[int, ...]:
         shape = v.type.shape

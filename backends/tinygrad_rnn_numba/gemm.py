@@ -7,7 +7,6 @@ no second pool of threads (the BLAS's) that competes with ours.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -236,24 +235,24 @@ class Packing:
     padded with zeros. `axes`: where in the array the rows (or None), k and n lie."""
 
     def __init__(self, given: Type, axes: tuple[int | None, int, int]):
-        apart = [math.prod(given.shape[i + 1 :]) for i in range(given.ndim)]
-        (row, k, n), self.dtype = axes, given.dtype.np
+        row, k, n = self.axes = axes
         K, N, rows = given.shape[k], given.shape[n], 1 if row is None else given.shape[row]
         size = given.dtype.itemsize
         width = panel_width(size)
         panels = -(-N // width)
+        self.dtype, self.size = given.dtype.np, size
         self.shape, self.function = (rows, panels, K, width), _pack_function(8 * size)
         self.blocks = max(1, min(runtime.threads(), rows * panels // 4))
-        between = 0 if row is None else apart[row]
-        self.numbers = np.array(
-            [K, N, 0, apart[k], apart[n], 0, self.blocks, rows, between], np.int64
-        )
+        self.numbers = np.array([K, N, 0, 0, 0, 0, self.blocks, rows, 0], np.int64)
 
     def __call__(self, b: Any) -> Any:
-        """`b` in C order."""
+        """`b` of any strides."""
         out = pool.empty(self.shape, self.dtype)
         numbers = self.numbers.copy()
         numbers[2], numbers[5] = runtime.address(b), runtime.address(out)
+        row, k, n = self.axes
+        numbers[3], numbers[4] = b.strides[k] // self.size, b.strides[n] // self.size
+        numbers[8] = 0 if row is None else b.strides[row] // self.size
         runtime.drive(self.function, numbers, self.blocks)
         return out
 

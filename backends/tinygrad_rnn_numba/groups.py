@@ -25,6 +25,7 @@ class Group(Loop):
 
 class _GroupCall(Call):
     loop: Group
+    leading = 0
 
     def _shape(self, v: Var, kind: str) -> tuple[int, ...]:
         return self.loop.shapes[v] if v in self.loop.shapes else super()._shape(v, kind)

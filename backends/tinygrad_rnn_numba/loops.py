@@ -71,7 +71,8 @@ class Loop:
         body: list[str] = []
         address: dict[Var, str] = {}
         for v in self.program.consts:
-            address[v] = self.number("base", v)
+            if any(("address", v) in symbols.names for symbols in self.symbols):
+                address[v] = self.number("base", v)
         for i, (before, after) in enumerate(self.program.carry):
             name = f"c{i}"
             address[before] = name
