@@ -173,6 +173,7 @@ class Run:
     quick: bool
     checkpoint: Path | None = None
     picture: Path | None = None
+    shown: list[float] = field(default_factory=list)  # what `show` was given since `steps` began
     _bar: Any = None
     _figure: Any = None
     _started: float = field(default_factory=time.perf_counter)
@@ -195,6 +196,7 @@ class Run:
         `parts` (model=…, optimizer=…) are saved after the first step, every five seconds, and
         after the last, or `save()` is called; `name` tells several trainings apart.
         """
+        self.shown = []
         bar = need("tqdm").tqdm(total=count, initial=start, desc=name or self.name, disable=None)
         save, due = save or (lambda: self.save(name, **parts) if parts else None), 0.0
         with bar as self._bar:
@@ -220,7 +222,13 @@ class Run:
             raise SystemExit(f"the {what} is {value}: training diverged; lower --lr")
         if self._bar is not None:
             self._bar.set_postfix_str(f"{what} {value:.4f}", refresh=False)
+        self.shown.append(value)
         return value
+
+    @property
+    def loss(self) -> float:
+        """The loss at the end of a training: the mean of the last tenth shown; batches differ."""
+        return float(np.mean(self.shown[-max(len(self.shown) // 10, 1) :]))
 
     def say(self, text: str) -> None:
         """A line of text that does not disturb the bar."""

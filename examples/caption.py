@@ -18,9 +18,10 @@ from __future__ import annotations
 import numpy as np
 from _common import Report, Run, Score, example
 from _scenes import DIGITS, Eye, Painter, Scene, Words
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import decoding, nn, optim
+from tinygrad_rnn import decoding, nn
 from tinygrad_rnn.nn import functional as F
 
 WORDS = Words([*DIGITS, "a", "an", "is", "left", "right", "above", "and", "of"])
@@ -76,27 +77,22 @@ def batch(painter: Painter, part: str, count: int) -> tuple[np.ndarray, list[str
 
 
 def train(run: Run, painter: Painter, model: Captioner, steps: int, name: str) -> float:
-    optimizer = optim.Adam(model.parameters(), lr=0.003)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    descent = Descent(model, lr=0.003)
 
     @tg.jit
     def step(pictures: tg.Tensor, before: tg.Tensor, after: tg.Tensor) -> tg.Tensor:
         scores = model(pictures, before)
         loss = F.cross_entropy(scores.reshape(-1, len(WORDS)), after.reshape(-1), ignore_index=0)
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    losses = []
-    for _ in run.steps(steps, name, model=model):
+    for _ in descent.steps(run, steps, name):
         pictures, sentences = batch(painter, "train", 128)
         before, _ = WORDS.encode(["<go> " + s for s in sentences], LENGTH)
         after, _ = WORDS.encode([s + " <eos>" for s in sentences], LENGTH)
-        losses.append(run.show(step(pictures, before, after)))
-        schedule.step()
-    return float(np.mean(losses[-10:]))
+        run.show(step(pictures, before, after))
+    return run.loss
 
 
 def draw(run: Run, pictures: np.ndarray, wrote: list[str], right: np.ndarray) -> None:
@@ -120,7 +116,6 @@ def main(run: Run, steps: int, hidden: int) -> Report:
     model, blind = Captioner(hidden), Captioner(hidden, sees=False)
     loss = train(run, painter, model, steps, "caption")
     train(run, painter, blind, max(1, steps // 10), "without picture")
-    model.eval(), blind.eval()
     pictures, sentences = batch(painter, "test", 1000)
     wrote = model.write(pictures)
     right = np.array([a == b for a, b in zip(wrote, sentences)])

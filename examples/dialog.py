@@ -18,9 +18,10 @@ from __future__ import annotations
 import numpy as np
 from _common import Report, Run, Score, example
 from _scenes import DIGITS, MOVES, PLACES, Eye, Painter, Scene, Words
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn, optim
+from tinygrad_rnn import nn
 from tinygrad_rnn.nn import functional as F
 
 WORDS = Words(["what", "is", "and", "it", "that", "larger", "?",
@@ -92,8 +93,7 @@ def batch(painter: Painter, part: str, count: int) -> Batch:
 
 
 def train(run: Run, painter: Painter, model: Dialog, steps: int, title: str) -> float:
-    optimizer = optim.Adam(model.parameters(), lr=0.003)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    descent = Descent(model, lr=0.003)
 
     @tg.jit
     def step(
@@ -101,23 +101,19 @@ def train(run: Run, painter: Painter, model: Dialog, steps: int, title: str) -> 
     ) -> tg.Tensor:
         scores = model(pictures, words, lengths)
         loss = F.cross_entropy(scores.reshape(-1, len(ANSWERS)), right.reshape(-1))
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    losses = []
-    for _ in run.steps(steps, title, model=model):
-        losses.append(run.show(step(*batch(painter, "train", 128)[:4])))
-        schedule.step()
-    return float(np.mean(losses[-10:]))
+    for _ in descent.steps(run, steps, title):
+        run.show(step(*batch(painter, "train", 128)[:4]))
+    return run.loss
 
 
 def judge(model: Dialog, found: Batch) -> np.ndarray:
     """The answers i64[3,B]."""
     with tg.no_grad():
-        return model.eval()(*map(tg.tensor, found[:3])).numpy().argmax(-1)
+        return model(*map(tg.tensor, found[:3])).numpy().argmax(-1)
 
 
 def draw(run: Run, found: Batch, answers: np.ndarray) -> None:

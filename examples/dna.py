@@ -25,9 +25,10 @@ from pathlib import Path
 import _genome
 import numpy as np
 from _common import Report, Run, Score, check_known, example, need, read_text
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn, optim
+from tinygrad_rnn import nn
 from tinygrad_rnn.metrics import accuracy
 from tinygrad_rnn.nn import functional as F
 
@@ -60,9 +61,8 @@ class Reader(nn.Module):
 
 
 def train(run: Run, model: Reader, name: str, steps: int, lr: float, draw, **options) -> float:
-    """Learn from draw() -> (x, y), `steps` times; the mean of the last losses."""
-    optimizer = optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    """Learn from draw() -> (x, y), `steps` times; the last loss."""
+    descent = Descent(model, lr, decay=0.01)
 
     @tg.jit
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
@@ -70,18 +70,13 @@ def train(run: Run, model: Reader, name: str, steps: int, lr: float, draw, **opt
         loss = F.cross_entropy(
             scores.reshape(-1, scores.shape[-1]), y.reshape(-1), ignore_index=_genome.UNKNOWN
         )
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    losses = []
-    for _ in run.steps(steps, name, model=model, optimizer=optimizer):
-        losses.append(run.show(step(*draw())))
-        schedule.step()
-    model.eval()
-    return float(np.mean(losses[-20:]))
+    for _ in descent.steps(run, steps, name):
+        run.show(step(*draw()))
+    return run.loss
 
 
 # --- splice junctions ----------------------------------------------------------------------------

@@ -22,9 +22,10 @@ from collections.abc import Sequence
 import _tunes
 import numpy as np
 from _common import COLORS, Report, Run, Score, example
+from _training import Descent, forever
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, decoding, nn, optim
+from tinygrad_rnn import data, decoding, nn
 from tinygrad_rnn.nn import functional as F
 
 METRES = ["M:3/4", "M:6/8", "M:4/4", "M:2/4"]  # of the tunes written
@@ -110,29 +111,19 @@ def train(run: Run, model: Composer, tunes: list[np.ndarray], epochs: int, lr: f
     loader = data.Loader(
         tunes, 32, shuffle=True, seed=run.seed, lengths=[len(t) for t in tunes], collate=pairs
     )
-    optimizer, steps = (
-        optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01),
-        epochs * len(loader),
-    )
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    descent = Descent(model, lr, decay=0.01)
 
     @tg.jit
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         scores, _ = model(x)
         loss = F.cross_entropy(scores, y, ignore_index=PADDING)
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    batches = (batch for _ in range(epochs) for batch in loader)
-    losses = []
-    for _, batch in zip(run.steps(steps, model=model, optimizer=optimizer), batches):
-        losses.append(run.show(step(*batch) / np.log(2), "bits per event"))
-        schedule.step()
-    model.eval()
-    return float(np.mean(losses[-50:]))
+    for _, batch in zip(descent.steps(run, epochs * len(loader)), forever(loader)):
+        run.show(step(*batch) / np.log(2), "bits per event")
+    return run.loss
 
 
 def longest_copy(words: list[str], songs: str) -> int:

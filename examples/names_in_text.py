@@ -27,9 +27,10 @@ from pathlib import Path
 import numpy as np
 from _common import Report, Run, Score, data_file, example
 from _plays import Sentence, bare, load
+from _training import Descent, forever
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, metrics, nn, optim
+from tinygrad_rnn import data, metrics, nn
 from tinygrad_rnn.nn import functional as F
 
 EXCERPT = Path(__file__).parent / "data" / "plays"
@@ -54,30 +55,23 @@ class Tagger(nn.Module):
 
 
 def train(run: Run, name: str, model: Tagger, train_set: list[np.ndarray], epochs: int, lr: float):
-    optimizer = optim.Adam(model.parameters(), lr=lr)
-    sizes = [len(s) for s in train_set]
+    descent, sizes = Descent(model, lr), [len(s) for s in train_set]
     pad = functools.partial(data.pad_sequences, multiple=10)  # few shapes: each is compiled once
     loader = data.Loader(
         train_set, 64, shuffle=True, seed=run.seed, drop_last=True, lengths=sizes, collate=pad
     )
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
 
     @tg.jit
     def step(batch: tg.Tensor, lengths: tg.Tensor) -> tg.Tensor:
         there = tg.arange(len(batch))[:, None] < lengths
         loss = F.cross_entropy(model(batch, lengths), tg.where(there, batch[..., 3], -100))
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        descent.step()
         return loss
 
-    batches = (batch for _ in range(epochs) for batch in loader)
-    losses = []
-    for _ in run.steps(epochs * len(loader), name, model=model):
-        losses.append(run.show(step(*next(batches))))
-        schedule.step()
-    model.eval()
-    return float(np.mean(losses[-len(loader) // 4 :]))
+    for _, batch in zip(descent.steps(run, epochs * len(loader), name), forever(loader)):
+        run.show(step(*batch))
+    return run.loss
 
 
 def read(model: Tagger, sentences: list[np.ndarray]) -> list[np.ndarray]:

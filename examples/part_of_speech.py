@@ -28,9 +28,10 @@ from pathlib import Path
 
 import numpy as np
 from _common import Report, Run, Score, data_file, example, read_text
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, metrics, nn, optim
+from tinygrad_rnn import data, metrics, nn
 from tinygrad_rnn.nn import functional as F
 
 LETTERS = 14  # at most, from the end of a word
@@ -89,13 +90,11 @@ def encode(sentence: Sentence, words, letters, tags) -> np.ndarray:
 
 
 def train(run: Run, model: Tagger, train_set: list[np.ndarray], epochs: int, lr: float) -> float:
-    optimizer = optim.Adam(model.parameters(), lr=lr)
-    sizes = [len(s) for s in train_set]
+    descent, sizes = Descent(model, lr), [len(s) for s in train_set]
     pad = functools.partial(data.pad_sequences, multiple=10)  # few shapes: each is compiled once
     loader = data.Loader(
         train_set, 32, shuffle=True, seed=run.seed, drop_last=True, lengths=sizes, collate=pad
     )
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     chance = tg.Generator(run.seed)
 
     @tg.jit
@@ -105,17 +104,14 @@ def train(run: Run, model: Tagger, train_set: list[np.ndarray], epochs: int, lr:
         there = tg.arange(len(batch))[:, None] < lengths
         scores = model(tg.concat([words, batch[..., 1:]], -1), lengths)
         loss = F.cross_entropy(scores, tg.where(there, batch[..., -1], -100))
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    for _ in run.steps(epochs, model=model):
-        loss = np.mean([run.show(step(*batch)) for batch in loader])
-        schedule.step()
-    model.eval()
-    return float(loss)
+    for _ in descent.steps(run, epochs):
+        for batch in loader:
+            run.show(step(*batch))
+    return run.loss
 
 
 def predict(model: Tagger, sentences: list[np.ndarray]) -> np.ndarray:

@@ -18,9 +18,10 @@ from __future__ import annotations
 import numpy as np
 from _common import Report, Run, Score, example
 from _scenes import DIGITS, MOVES, PLACES, Eye, Painter, Scene, Words
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn, optim
+from tinygrad_rnn import nn
 from tinygrad_rnn.nn import functional as F
 
 WORDS = Words("what is there a how many digits are at the which largest ?".split() + DIGITS
@@ -81,30 +82,25 @@ def batch(painter: Painter, part: str, count: int) -> Batch:
 
 
 def train(run: Run, painter: Painter, model: Answerer, steps: int, name: str) -> float:
-    optimizer = optim.Adam(model.parameters(), lr=0.003)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    descent = Descent(model, lr=0.003)
 
     @tg.jit
     def step(
         pictures: tg.Tensor, words: tg.Tensor, lengths: tg.Tensor, right: tg.Tensor
     ) -> tg.Tensor:
         loss = F.cross_entropy(model(pictures, words, lengths), right)
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    losses = []
-    for _ in run.steps(steps, name, model=model):
-        losses.append(run.show(step(*batch(painter, "train", 256)[:4])))
-        schedule.step()
-    return float(np.mean(losses[-10:]))
+    for _ in descent.steps(run, steps, name):
+        run.show(step(*batch(painter, "train", 256)[:4]))
+    return run.loss
 
 
 def judge(model: Answerer, found: Batch) -> np.ndarray:
     with tg.no_grad():
-        return model.eval()(*map(tg.tensor, found[:3])).numpy().argmax(-1)
+        return model(*map(tg.tensor, found[:3])).numpy().argmax(-1)
 
 
 def draw(run: Run, found: Batch, answers: np.ndarray) -> None:

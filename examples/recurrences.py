@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 from _common import COLORS, Report, Run, Score, example
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn, optim
+from tinygrad_rnn import nn
 
 H, T, WARM_UP = 32, 60, 15
 
@@ -84,25 +85,21 @@ def train(
     run: Run, what: str, cell: Cell, draw_batch: Any, loss_of: Any, steps: int, truth_at: Any
 ) -> float:
     """Adam; truth_at(share of the steps done) is the probability that the truth is read."""
-    optimizer, losses = optim.Adam(cell.parameters(), lr=0.01), []
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    descent = Descent(cell, lr=0.01)
 
     @tg.jit
     def step(x: tg.Tensor, truth: tg.Tensor, forced: tg.Tensor) -> tg.Tensor:
         loss = loss_of(cell.run(x, truth, forced), truth)
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(cell.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    for k in run.steps(steps, what, model=cell):
+    for k in descent.steps(run, steps, what):
         x, y = draw_batch(run.rng)
         forced = run.rng.random(y.shape) < truth_at(k / steps)
         forced[:WARM_UP] = True
-        losses.append(run.show(step(x, y, forced)))
-        schedule.step()
-    return float(np.mean(losses[-50:]))
+        run.show(step(x, y, forced))
+    return run.loss
 
 
 def free_error(cell: Cell) -> np.ndarray:

@@ -26,9 +26,10 @@ import re
 
 import numpy as np
 from _common import Report, Run, Score, example, need
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, metrics, nn, optim
+from tinygrad_rnn import data, metrics, nn
 from tinygrad_rnn.nn import functional as F
 
 KINDS = ["last", "mean", "hierarchical", "bidirectional"]
@@ -138,28 +139,24 @@ class Trainer:
         self.model = Reader(kind, vectors, hidden)
 
     def train(self, texts: list[str], y: np.ndarray, epochs: int, lr: float) -> float:
-        """Reads the reviews `epochs` times; the mean loss of the last time."""
+        """Reads the reviews `epochs` times; the last loss."""
         samples = list(zip(prepare(self.kind, texts, self.table), y))
         sizes = [len(x) for x, _ in samples]
         loader = data.Loader(samples, 32, shuffle=True, seed=self.run.seed, drop_last=True,
                              collate=arrange, lengths=sizes)  # fmt: skip
-        optimizer = optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.05)
-        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+        descent = Descent(self.model, lr, decay=0.05)
 
         @tg.jit
         def step(x, lengths, y, *inner):
             loss = F.binary_cross_entropy_with_logits(self.model(x, lengths, *inner)[0], y)
-            optimizer.zero_grad()
             loss.backward()
-            optim.clip_grad_norm_(self.model.parameters(), 1.0)
-            optimizer.step()
+            descent.step()
             return loss
 
-        for _ in self.run.steps(epochs, self.kind, model=self.model):
-            loss = np.mean([self.run.show(step(*batch)) for batch in loader])
-            schedule.step()
-        self.model.eval()
-        return float(loss)
+        for _ in descent.steps(self.run, epochs, self.kind):
+            for batch in loader:
+                self.run.show(step(*batch))
+        return self.run.loss
 
     def opinions(self, texts: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
         """The probability of 'great' for each review; and after each of its words (sentences)."""

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 from _common import COLORS, Report, Run, Score, example
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, nn, optim
+from tinygrad_rnn import data, nn
 from tinygrad_rnn.nn import functional as F
 
 UP_TO_19 = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
@@ -190,22 +191,18 @@ def columns(shape: str, x: Any, said: np.ndarray, k: int, n: int) -> list[tuple[
 
 
 def train(run: Run, shape: str, net: nn.Module, seen: np.ndarray, steps: int, lr: float) -> float:
-    optimizer, losses = optim.AdamW(net.parameters(), lr=lr, weight_decay=0.05), []
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    descent = Descent(net, lr, decay=0.05)
 
     @tg.jit
     def step(x: Any, y: tg.Tensor) -> tg.Tensor:
         loss = F.cross_entropy(net(x, y), y, ignore_index=SKIP)
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    for _ in run.steps(steps, shape, model=net, optimizer=optimizer):
-        losses.append(run.show(step(*net.batch(run.rng.choice(seen, 64), run.rng))))
-        schedule.step()
-    return float(np.mean(losses[-20:]))
+    for _ in descent.steps(run, steps, shape):
+        run.show(step(*net.batch(run.rng.choice(seen, 64), run.rng)))
+    return run.loss
 
 
 @example(

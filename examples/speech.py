@@ -24,10 +24,11 @@ from pathlib import Path
 
 import numpy as np
 from _common import Report, Run, Score, data_file, example, need
+from _training import Descent
 from _voices import Spoken, recorded, synthesised
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, decoding, metrics, nn, optim
+from tinygrad_rnn import data, decoding, metrics, nn
 from tinygrad_rnn.nn import functional as F
 
 BLANK = 10
@@ -69,24 +70,20 @@ class Listener(nn.Module):
 def train(
     run: Run, name: str, model: Listener, loader: data.Loader, epochs: int, lr: float, loss_of
 ):
-    """Epochs of Adam; returns the last one's mean loss."""
-    optimizer = optim.Adam(model.parameters(), lr=lr)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    """Learn from the batches of `epochs` epochs; the last loss."""
+    descent = Descent(model, lr)
 
     @tg.jit
     def step(*batch: tg.Tensor) -> tg.Tensor:
         loss = loss_of(model, *batch)
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    for _ in run.steps(epochs, name, model=model):
-        loss = np.mean([run.show(step(*batch)) for batch in loader])
-        schedule.step()
-    model.eval()
-    return float(loss)
+    for _ in descent.steps(run, epochs, name):
+        for batch in loader:
+            run.show(step(*batch))
+    return run.loss
 
 
 def vowels(run: Run, hidden: int, epochs: int, lr: float) -> tuple[float, float, float]:

@@ -24,10 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 from _common import COLORS, Report, Run, Score, example, need
+from _training import Descent
 from numpy.lib.stride_tricks import sliding_window_view
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn, optim
+from tinygrad_rnn import nn
 
 QUANTILES = np.array([0.05, 0.5, 0.95], np.float32)
 
@@ -88,24 +89,20 @@ def pinball(forecast: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
 def train(run: Run, series: Series, x: np.ndarray, y: np.ndarray, hidden: int, steps: int):
     """A forecaster, from random windows of a week (20 years); and its last loss."""
     model, length = Forecaster(x.shape[1], hidden), {48: 384, 12: 264}[series.shift]
-    optimizer, losses = optim.AdamW(model.parameters(), lr=0.005, weight_decay=0.01), []
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    descent = Descent(model, lr=0.005, decay=0.01)
 
     @tg.jit
     def step(x: tg.Tensor, later: tg.Tensor) -> tg.Tensor:
         loss = pinball(model(x)[0], later)
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    for _ in run.steps(steps, series.name, model=model, optimizer=optimizer):
+    for _ in descent.steps(run, steps, series.name):
         begins = run.rng.integers(0, series.split - series.shift - length, 16)
         at = begins + np.arange(length)[:, None]
-        losses.append(run.show(step(x[at], y[at + series.shift])))
-        schedule.step()
-    return model.eval(), float(np.mean(losses[-30:]))
+        run.show(step(x[at], y[at + series.shift]))
+    return model, run.loss
 
 
 def inside(forecast: np.ndarray, truth: np.ndarray) -> float:
@@ -142,7 +139,10 @@ def evaluate(run: Run, series: Series, hidden: int, steps: int):
     scores = [
         Score(name, mase, at_most=1.0, baseline=best, form=".2f"),
         Score(
-            f"in the 90% band, {series.name}", inside(forecast, truth), at_least=0.8, form=".0%",
+            f"in the 90% band, {series.name}",
+            inside(forecast, truth),
+            at_least=0.8,
+            form=".0%",
             baseline=("as trained", inside(said[split:].T, truth)),
         ),
     ]

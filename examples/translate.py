@@ -22,9 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 from _common import Report, Run, Score, example, need
 from _pairs import Pair, dates, phonemes, verses
+from _training import Descent, forever
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, decoding, metrics, nn, optim
+from tinygrad_rnn import data, decoding, metrics, nn
 from tinygrad_rnn.nn import functional as F
 
 
@@ -75,7 +76,7 @@ class Task:
             for side in sides
         )
         self.model = Translator(len(self.source), len(self.target), hidden, attention)
-        self.optimizer = optim.Adam(self.model.parameters(), lr=lr)
+        self.descent = Descent(self.model, lr)
 
     def batch(self, pairs: list[Pair]) -> tuple[np.ndarray, ...]:
         """Source [S,B] and its lengths, the target after <go> and before <eos> [T,B]."""
@@ -86,7 +87,6 @@ class Task:
         return x, lengths, np.maximum(y[:-1], 0), y[1:]
 
     def train(self, steps: int) -> float:
-        schedule = optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
         loader = data.Loader(
             self.train_pairs, 64, shuffle=True, seed=self.run.seed, drop_last=True,
             collate=self.batch, lengths=[len(s) for s, _ in self.train_pairs],
@@ -95,19 +95,13 @@ class Task:
         @tg.jit
         def step(x, lengths, y, wanted):
             loss = F.cross_entropy(self.model(x, lengths, y)[0], wanted)
-            self.optimizer.zero_grad()
             loss.backward()
-            optim.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimizer.step()
+            self.descent.step()
             return loss
 
-        batches = (batch for _ in iter(int, 1) for batch in loader)
-        losses = []
-        for _ in self.run.steps(steps, self.name, model=self.model):
-            losses.append(self.run.show(step(*next(batches))))
-            schedule.step()
-        self.model.eval()
-        return float(np.mean(losses[-50:]))
+        for _, batch in zip(self.descent.steps(self.run, steps, self.name), forever(loader)):
+            self.run.show(step(*batch))
+        return self.run.loss
 
     def translate(self, sources: list[list[str]], beam_width: int) -> list[list[str]]:
         """The likeliest target of each source."""

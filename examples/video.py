@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import numpy as np
 from _common import Report, Run, Score, example, need
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn, optim
+from tinygrad_rnn import nn
 from tinygrad_rnn.nn import functional as F
 
 SIZE, FRAMES = 14, 12
@@ -74,8 +75,7 @@ class Watcher(nn.Module):
 
 
 def train(run: Run, films: Films, model: Watcher, steps: int, name: str) -> float:
-    optimizer = optim.Adam(model.parameters(), lr=0.003)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    descent = Descent(model, lr=0.003)
 
     @tg.jit
     def step(frames: tg.Tensor, digits: tg.Tensor, ways: tg.Tensor) -> tg.Tensor:
@@ -83,22 +83,18 @@ def train(run: Run, films: Films, model: Watcher, steps: int, name: str) -> floa
         every = tg.broadcast_to(digits, (FRAMES, len(digits)))
         loss = F.cross_entropy(what.reshape(-1, 10), every.reshape(-1))
         loss = loss + F.cross_entropy(where.reshape(-1, 4), ways.reshape(-1), ignore_index=-1)
-        optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return loss
 
-    losses = []
-    for _ in run.steps(steps, name, model=model):
-        losses.append(run.show(step(*films.batch("train", 48))))
-        schedule.step()
-    return float(np.mean(losses[-10:]))
+    for _ in descent.steps(run, steps, name):
+        run.show(step(*films.batch("train", 48)))
+    return run.loss
 
 
 def watch(model: Watcher, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with tg.no_grad():
-        what, where = model.eval()(tg.tensor(frames))
+        what, where = model(tg.tensor(frames))
     return what.numpy().argmax(-1), where.numpy().argmax(-1)
 
 

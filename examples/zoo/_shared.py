@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 from _common import Run, Score, need
+from _training import Descent
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn, optim
+from tinygrad_rnn import nn
 from tinygrad_rnn.nn import functional as F
 
 
@@ -71,25 +72,20 @@ def fit(
     steps: int,
     lr: float = 0.01,
     name: str = "",
-) -> list[float]:
-    """Adam on loss(model, *batch()) with a step size that falls to 0; every loss on the way."""
-    optimizer = optim.Adam(model.parameters(), lr)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+) -> float:
+    """Descent on loss(model, *batch()), `steps` times; the last loss."""
+    descent = Descent(model, lr)
 
     @tg.jit
     def step(*arrays: tg.Tensor) -> tg.Tensor:
         value = loss(model, *arrays)
-        optimizer.zero_grad()
         value.backward()
-        optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step()
         return value
 
-    losses = []
-    for _ in run.steps(steps, name, model=model):
-        losses.append(run.show(step(*batch())))
-        schedule.step()
-    return losses
+    for _ in descent.steps(run, steps, name):
+        run.show(step(*batch()))
+    return run.loss
 
 
 def classify(net: nn.Module, x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
@@ -98,11 +94,6 @@ def classify(net: nn.Module, x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
 
 def predict(net: nn.Module, x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
     return F.mse_loss(net(x), y)
-
-
-def last(losses: list[float]) -> float:
-    """The mean of the last tenth of the losses: batches differ."""
-    return float(np.mean(losses[-max(len(losses) // 10, 1) :]))
 
 
 def mlp(*sizes: int, activation: type[nn.Module] = nn.Tanh) -> nn.Sequential:

@@ -12,7 +12,7 @@ from _common import Run, Score
 
 from tinygrad_rnn import nn
 
-from ._shared import Found, digits, fit, last, minibatches, mlp, numpy, pca, predict
+from ._shared import Found, digits, fit, minibatches, mlp, numpy, pca, predict
 
 
 class AutoEncoder(nn.Module):
@@ -27,8 +27,8 @@ def learn(run: Run) -> Found:
     x, _, x_test, y_test = digits(run.rng)
     net = AutoEncoder()
     steps = 200 if run.quick else 2500
-    losses = fit(run, net, lambda net, x: predict(net, x, x),
-                 minibatches(run.rng, 100, x), steps, lr=0.01)  # fmt: skip
+    loss = fit(run, net, lambda net, x: predict(net, x, x),
+               minibatches(run.rng, 100, x), steps, lr=0.01)  # fmt: skip
     error = ((numpy(net, x_test) - x_test) ** 2).mean()
     baseline = ("2 principal components", ((pca(x, x_test, 2) - x_test) ** 2).mean())
     score = Score("squared error", error, at_most=0.04, baseline=baseline, form=".3f")
@@ -41,4 +41,4 @@ def learn(run: Run) -> Found:
             axis.text(*place, str(digit), fontweight="bold", ha="center", va="center")
         axis.set(xticks=[], yticks=[])
 
-    return Found(score, draw, last(losses))
+    return Found(score, draw, loss)

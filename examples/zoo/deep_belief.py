@@ -13,7 +13,7 @@ from _common import Run, Score
 
 from tinygrad_rnn import nn
 
-from ._shared import Found, classify, digits, fit, last, minibatches, numpy, show
+from ._shared import Found, classify, digits, fit, minibatches, numpy, show
 from .restricted_boltzmann import RBM, sample
 
 
@@ -46,8 +46,8 @@ def learn(run: Run) -> Found:
                 seen = numpy(rbm.up, seen)
             dreams = numpy(net.dream, x[:49])
         batch = minibatches(run.rng, 50, x[few], y[few])
-        losses = fit(run, net, classify, batch, steps // 2)
+        loss = fit(run, net, classify, batch, steps // 2)
         right[kind] = (numpy(net, x_test).argmax(axis=1) == y_test).mean()
     score = Score("right after 100 labels", right["pretrained"], at_least=0.85,
                   baseline=next(iter(right.items())))  # fmt: skip
-    return Found(score, show(dreams.reshape(-1, 8, 8), 7), last(losses))
+    return Found(score, show(dreams.reshape(-1, 8, 8), 7), loss)

@@ -18,7 +18,6 @@ from ._shared import (
     classify,
     digits,
     fit,
-    last,
     logistic_regression,
     minibatches,
     numpy,
@@ -35,12 +34,11 @@ def learn(run: Run) -> Found:
     )  # fmt: skip
     steps = 60 if run.quick else 300
     batch = minibatches(run.rng, 64, x.reshape(-1, 1, 8, 8), y)
-    losses = fit(run, net, classify, batch, steps)
-    net.eval()
+    loss = fit(run, net, classify, batch, steps)
     seen = x_test.reshape(-1, 1, 8, 8)
     right = (numpy(net, seen).argmax(axis=1) == y_test).mean()
     baseline = ("logistic regression", logistic_regression(x, y, x_test, y_test))
     score = Score("right", right, at_least=0.98, baseline=baseline)
     maps = numpy(lambda x: net[2](net[1](net[0](x))), seen[:1])[0]
     maps = maps / maps.max(axis=(1, 2), keepdims=True).clip(1e-9)
-    return Found(score, show(np.concatenate([seen[0], maps])[:15], 5), last(losses))
+    return Found(score, show(np.concatenate([seen[0], maps])[:15], 5), loss)

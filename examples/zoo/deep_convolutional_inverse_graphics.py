@@ -15,7 +15,7 @@ from _common import Run, Score
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 
-from ._shared import Found, fit, last, numpy, show
+from ._shared import Found, fit, numpy, show
 
 SIZE = 12
 
@@ -55,7 +55,7 @@ def learn(run: Run) -> Found:
         scenes = np.where(varies > 0, run.rng.random((8, 8, 3)), run.rng.random((8, 1, 3)))
         return render(scenes.reshape(-1, 3)), varies
 
-    losses = fit(run, net, InverseGraphics.loss, batch, 300 if run.quick else 800, lr=0.01)
+    loss = fit(run, net, InverseGraphics.loss, batch, 300 if run.quick else 800, lr=0.01)
     scene = run.rng.random((400, 3))
     images = render(scene)
     flat = images.reshape(400, -1)
@@ -72,4 +72,4 @@ def learn(run: Run) -> Found:
     for k in range(3):
         turned[k, :, k] = np.linspace(*np.quantile(z[:, k], (0.02, 0.98)), 7)
     drawn = numpy(net.decode, turned.reshape(-1, 3))[:, 0]
-    return Found(score, show(drawn, 7), last(losses))
+    return Found(score, show(drawn, 7), loss)

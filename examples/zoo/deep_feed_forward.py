@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from _common import Run, Score
 
-from ._shared import Found, classify, fit, halves, last, minibatches, mlp, numpy, regions
+from ._shared import Found, classify, fit, halves, minibatches, mlp, numpy, regions
 
 
 def spirals(rng: np.random.Generator, count: int, turns: float):
@@ -36,4 +36,4 @@ def learn(run: Run) -> Found:
         o = numpy(net, points)
         return o[:, 1] - o[:, 0]
 
-    return Found(score, regions(difference, x_test, y_test), last(loss))
+    return Found(score, regions(difference, x_test, y_test), loss)

@@ -13,7 +13,7 @@ from _common import COLORS, Run, Score
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 
-from ._shared import Found, classify, digits, fit, last, minibatches, numpy
+from ._shared import Found, classify, digits, fit, minibatches, numpy
 
 
 class Deep(nn.Module):
@@ -35,7 +35,8 @@ def learn(run: Run) -> Found:
     for name in ("plain", "residual"):
         net = Deep(depth, residual=name == "residual")
         batch = minibatches(run.rng, 64, x, y)
-        curves[name] = fit(run, net, classify, batch, steps, lr=0.003)
+        loss = fit(run, net, classify, batch, steps, lr=0.003)
+        curves[name] = run.shown
         right[name] = (numpy(net, x_test).argmax(axis=1) == y_test).mean()
     score = Score("right", right["residual"], at_least=0.95, baseline=("plain", right["plain"]))
 
@@ -45,4 +46,4 @@ def learn(run: Run) -> Found:
         axis.legend(fontsize=8)
         axis.set(xlabel="step", ylabel="L", ylim=(0, 2.6))
 
-    return Found(score, draw, last(curves["residual"]))
+    return Found(score, draw, loss)

@@ -12,7 +12,7 @@ from _common import Run, Score
 
 from tinygrad_rnn import nn
 
-from ._shared import Found, digits, fit, last, minibatches, mlp, numpy, pca, predict, rows, show
+from ._shared import Found, digits, fit, minibatches, mlp, numpy, pca, predict, rows, show
 
 
 def spoil(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
@@ -29,10 +29,10 @@ def learn(run: Run) -> Found:
         return spoil(run.rng, clean), clean
 
     steps = 150 if run.quick else 2000
-    losses = fit(run, net, predict, pairs, steps, lr=0.005)
+    loss = fit(run, net, predict, pairs, steps, lr=0.005)
     bad = spoil(run.rng, x_test)
     error = ((numpy(net, bad) - x_test) ** 2).mean()
     baseline = ("10 principal components", ((pca(spoil(run.rng, x), bad, 10) - x_test) ** 2).mean())
     score = Score("squared error", error, at_most=0.04, baseline=baseline, form=".3f")
     sheet = rows(6, bad[:12], numpy(net, bad[:12]), x_test[:12])
-    return Found(score, show(sheet, 6, vmin=0, vmax=1), last(losses))
+    return Found(score, show(sheet, 6, vmin=0, vmax=1), loss)

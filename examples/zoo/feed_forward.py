@@ -13,7 +13,6 @@ from ._shared import (
     Found,
     classify,
     fit,
-    last,
     logistic_regression,
     minibatches,
     mlp,
@@ -28,7 +27,7 @@ def learn(run: Run) -> Found:
     net = mlp(2, 16, 2)
     batch = minibatches(run.rng, 100, x, y)
     steps = 150 if run.quick else 600
-    losses = fit(run, net, classify, batch, steps, lr=0.05)
+    loss = fit(run, net, classify, batch, steps, lr=0.05)
     right = (numpy(net, x_test).argmax(axis=1) == y_test).mean()
     baseline = ("logistic regression", logistic_regression(x, y, x_test, y_test))
     score = Score("right", right, at_least=0.94, baseline=baseline)
@@ -37,4 +36,4 @@ def learn(run: Run) -> Found:
         o = numpy(net, points)
         return o[:, 1] - o[:, 0]
 
-    return Found(score, regions(difference, x_test, y_test), last(losses))
+    return Found(score, regions(difference, x_test, y_test), loss)

@@ -13,7 +13,7 @@ from _common import Run, Score
 
 from tinygrad_rnn import nn
 
-from ._shared import Found, fit, last, numpy, predict
+from ._shared import Found, fit, numpy, predict
 
 
 def signals(rng: np.random.Generator, length: int, count: int):
@@ -36,8 +36,8 @@ class Holder(nn.Module):
 def learn(run: Run) -> Found:
     net, length = Holder(), 40
     steps = 100 if run.quick else 800
-    losses = fit(run, net, predict,
-                 lambda: signals(run.rng, length, 32), steps, lr=0.02)  # fmt: skip
+    loss = fit(run, net, predict,
+               lambda: signals(run.rng, length, 32), steps, lr=0.02)  # fmt: skip
     x, y = signals(run.rng, length, 200)
     answer = numpy(net, x)
     error, mean = (np.sqrt(np.mean((y - guess) ** 2)) for guess in (answer, 0.0))
@@ -52,4 +52,4 @@ def learn(run: Run) -> Found:
         axis.plot(marks, x[marks, 0, 0], "o", color="black", markersize=4)
         axis.set(xticks=[], yticks=[])
 
-    return Found(score, draw, last(losses))
+    return Found(score, draw, loss)

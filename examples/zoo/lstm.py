@@ -15,7 +15,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.nn import functional as F
 
-from ._shared import Found, fit, last, numpy
+from ._shared import Found, fit, numpy
 
 
 def sequences(rng: np.random.Generator, length: int, count: int):
@@ -43,7 +43,7 @@ def learn(run: Run) -> Found:
     right = {}
     for name, rnn in {"tanh RNN": nn.RNN(1, 12), "LSTM": nn.LSTM(1, 12, forget_bias=6.0)}.items():
         net = Memory(rnn)
-        losses = fit(run, net, Memory.loss, lambda: sequences(run.rng, length, 64), steps, lr=0.01)
+        loss = fit(run, net, Memory.loss, lambda: sequences(run.rng, length, 64), steps, lr=0.01)
         right[name] = ((numpy(net, x_test) > 0) == up).mean()
     score = Score("right", right["LSTM"], at_least=0.99, baseline=("tanh RNN", right["tanh RNN"]))
 
@@ -71,4 +71,4 @@ def learn(run: Run) -> Found:
             )
         axis.set(xlabel="t", ylabel="C_t", xticks=[0, length], yticks=[])
 
-    return Found(score, draw, last(losses))
+    return Found(score, draw, loss)

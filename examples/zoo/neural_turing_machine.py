@@ -17,7 +17,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.nn import functional as F
 
-from ._shared import Found, fit, last
+from ._shared import Found, fit
 
 BITS, CELLS, WIDTH = 4, 56, 10
 
@@ -86,7 +86,7 @@ def learn(run: Run) -> Found:
     def batch():
         return tasks(run.rng, int(run.rng.integers(1, longest + 1)), 16)
 
-    losses = fit(run, net, TuringMachine.loss, batch, steps, lr=0.005)
+    loss = fit(run, net, TuringMachine.loss, batch, steps, lr=0.005)
     x, y = tasks(run.rng, 4 * longest, 50)
     with tg.no_grad():
         said, here, there = (a.numpy() for a in net(tg.tensor(x)))
@@ -101,4 +101,4 @@ def learn(run: Run) -> Found:
                  yticklabels=["write", "read"])  # fmt: skip
         axis.grid(False)
 
-    return Found(score, draw, last(losses))
+    return Found(score, draw, loss)

@@ -13,7 +13,7 @@ from _common import Run, Score
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 
-from ._shared import Found, fit, last, numpy, predict
+from ._shared import Found, fit, numpy, predict
 
 
 class RadialBasis(nn.Module):
@@ -37,7 +37,7 @@ def learn(run: Run) -> Found:
     y = clean + run.rng.normal(scale=0.15, size=x.shape).astype("f4")
     net = RadialBasis(np.linspace(-5, 5, 10, dtype="f4"))
     steps = 150 if run.quick else 1000
-    losses = fit(run, net, predict, lambda: (x, y), steps, lr=0.05)
+    loss = fit(run, net, predict, lambda: (x, y), steps, lr=0.05)
     error = np.sqrt(np.mean((numpy(net, x) - clean) ** 2))
     cubic = np.sqrt(np.mean((np.polyval(np.polyfit(x, y, 9), x) - clean) ** 2))
     baseline = ("polynomial of degree 9", cubic)
@@ -49,4 +49,4 @@ def learn(run: Run) -> Found:
         axis.plot(x, numpy(net, x), color="#D55E00", linewidth=2)
         axis.set(xticks=[], yticks=[], ylim=(-2.5, 2.5))
 
-    return Found(score, draw, last(losses))
+    return Found(score, draw, loss)

@@ -14,7 +14,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.nn import functional as F
 
-from ._shared import Found, fit, last, numpy
+from ._shared import Found, fit, numpy
 
 READ, HUM = 60, 60
 
@@ -48,8 +48,8 @@ def waves(rng: np.random.Generator, length: int, count: int) -> np.ndarray:
 def learn(run: Run) -> Found:
     net = Singer()
     steps = 150 if run.quick else 1500
-    losses = fit(run, net, lambda net, x: F.mse_loss(net(x[:-1]), x[1:]),
-                 lambda: [waves(run.rng, READ, 16)], steps)  # fmt: skip
+    loss = fit(run, net, lambda net, x: F.mse_loss(net(x[:-1]), x[1:]),
+               lambda: [waves(run.rng, READ, 16)], steps)  # fmt: skip
     true = waves(run.rng, READ + HUM, 50)
     hummed = numpy(net.hum, true[:READ])
     error, still = (np.sqrt(np.mean((y - true[READ:]) ** 2)) for y in (hummed, true[READ - 1]))
@@ -62,4 +62,4 @@ def learn(run: Run) -> Found:
         axis.axvline(READ, color="black", linewidth=1, linestyle=":")
         axis.set(xticks=[], yticks=[])
 
-    return Found(score, draw, last(losses))
+    return Found(score, draw, loss)

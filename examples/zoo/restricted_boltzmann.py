@@ -15,7 +15,7 @@ from _common import Run, Score
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 
-from ._shared import Found, digits, fit, last, minibatches, numpy, rows, show
+from ._shared import Found, digits, fit, minibatches, numpy, rows, show
 
 
 class RBM(nn.Module):
@@ -55,7 +55,7 @@ def learn(run: Run) -> Found:
     x, _, x_test, _ = digits(run.rng)
     net = RBM(64, 100)
     steps = 150 if run.quick else 2000
-    losses = fit(run, net, RBM.loss, minibatches(run.rng, 100, x), steps)
+    loss = fit(run, net, RBM.loss, minibatches(run.rng, 100, x), steps)
     known = np.arange(64) < 32
     mean = x.mean(axis=0)
     v, dreams = np.where(known, x_test, mean), []
@@ -66,4 +66,4 @@ def learn(run: Run) -> Found:
     error, guess = (((y - x_test) ** 2)[:, 32:].mean() for y in (filled, mean))
     score = Score("squared error of the lower half", error, at_most=0.06,
                   baseline=("mean digit", guess), form=".3f")  # fmt: skip
-    return Found(score, show(rows(6, filled[:18], x_test[:18]), 6), last(losses))
+    return Found(score, show(rows(6, filled[:18], x_test[:18]), 6), loss)

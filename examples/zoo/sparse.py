@@ -14,7 +14,7 @@ from _common import Run, Score
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 
-from ._shared import Found, digits, fit, last, minibatches, numpy, pca, show
+from ._shared import Found, digits, fit, minibatches, numpy, pca, show
 
 
 class Sparse(nn.Module):
@@ -34,7 +34,7 @@ def learn(run: Run) -> Found:
     x, _, x_test, _ = digits(run.rng)
     net = Sparse()
     steps = 200 if run.quick else 2000
-    losses = fit(run, net, Sparse.loss, minibatches(run.rng, 100, x), steps)
+    loss = fit(run, net, Sparse.loss, minibatches(run.rng, 100, x), steps)
     h = numpy(net.code, x_test)
     strokes = net.decoder.weight.detach().numpy().T
     loud = h * np.linalg.norm(strokes, axis=1) > 0.05  # what adds less than that nobody sees
@@ -47,4 +47,4 @@ def learn(run: Run) -> Found:
     order = np.argsort(-loud.mean(axis=0))
     images = strokes[order[:36]].reshape(-1, 8, 8)
     images = images / (abs(images).max(axis=(1, 2), keepdims=True) + 1e-9)
-    return Found(score, show(images, 6, cmap="RdBu_r", vmin=-1, vmax=1), last(losses))
+    return Found(score, show(images, 6, cmap="RdBu_r", vmin=-1, vmax=1), loss)

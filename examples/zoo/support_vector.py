@@ -14,7 +14,7 @@ from _common import Run, Score
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 
-from ._shared import Found, fit, last, logistic_regression, moons, regions
+from ._shared import Found, fit, logistic_regression, moons, regions
 
 
 class Machine(nn.Module):
@@ -39,7 +39,7 @@ def learn(run: Run) -> Found:
     machine, signs = Machine(x), (2 * y - 1).astype("f4")
     k = machine.kernel(x)
     steps = 150 if run.quick else 800
-    losses = fit(run, machine, Machine.loss, lambda: (k, signs), steps, lr=0.03)
+    loss = fit(run, machine, Machine.loss, lambda: (k, signs), steps, lr=0.03)
     right = ((machine.score(x_test) > 0) == y_test).mean()
     baseline = ("logistic regression", logistic_regression(x, y, x_test, y_test))
     score = Score("right", right, at_least=0.94, baseline=baseline)
@@ -50,4 +50,4 @@ def learn(run: Run) -> Found:
         plane(axis)
         axis.plot(*support.T, "o", markerfacecolor="none", color="black", markersize=6, linewidth=1)
 
-    return Found(score, draw, last(losses))
+    return Found(score, draw, loss)

@@ -14,7 +14,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.nn import functional as F
 
-from ._shared import Found, digits, fit, last, minibatches, mlp, numpy, show
+from ._shared import Found, digits, fit, minibatches, mlp, numpy, show
 
 
 class Variational(nn.Module):
@@ -37,8 +37,8 @@ def learn(run: Run) -> Found:
         return rows, run.rng.normal(size=(len(rows), 2)).astype("f4")
 
     steps = 200 if run.quick else 2000
-    losses = fit(run, net, lambda net, x, noise: net.bound(x, noise).mean(),
-                 lambda: noisy(*draw_images()), steps)  # fmt: skip
+    loss = fit(run, net, lambda net, x, noise: net.bound(x, noise).mean(),
+               lambda: noisy(*draw_images()), steps)  # fmt: skip
     nats = numpy(net.bound, *noisy(x_test)).mean()
     p = np.clip(x.mean(axis=0), 1e-3, 1 - 1e-3)  # every pixel for itself
     alone = -(x_test * np.log(p) + (1 - x_test) * np.log(1 - p)).sum(axis=1).mean()
@@ -47,4 +47,4 @@ def learn(run: Run) -> Found:
     line = np.array([steps(p) for p in np.linspace(0.03, 0.97, 11)], "f4")
     plane = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
     images = numpy(lambda z: tg.sigmoid(net.decoder(z)), plane).reshape(-1, 8, 8)
-    return Found(score, show(images, 11), last(losses))
+    return Found(score, show(images, 11), loss)

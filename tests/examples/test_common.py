@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import _common
+import _training
 import numpy as np
 import pytest
 from examples_folder import EXAMPLES, load
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn
+from tinygrad_rnn import nn, optim
 
 run_all = load("run_all")
 
@@ -85,6 +86,49 @@ def test_checkpoints_are_written_and_named(
     before = layer.weight.detach().numpy().copy()
     tg.load_checkpoint(tmp_path / "checkpoint.safetensors", model=layer)
     assert not np.array_equal(layer.weight.detach().numpy(), before)
+
+
+def test_descent_is_adamw_with_clipped_gradients_along_a_cosine(tmp_path: Path) -> None:
+    tg.use_backend("numpy")  # where a compiled step is the eager one, bit for bit
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(scale=30, size=(5, 3)).astype("f4") for _ in range(2))
+    models = [nn.Sequential(nn.Linear(3, 3, rng=1), nn.Dropout(0.3, rng=2)) for _ in range(2)]
+    descent = _training.Descent(models[0], lr=0.1, decay=0.5)
+    optimizer = optim.AdamW(models[1].parameters(), lr=0.1, weight_decay=0.5)
+    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, 30)
+
+    def loss(model: nn.Module) -> tg.Tensor:
+        return ((model(tg.tensor(x)) - y) ** 2).mean()
+
+    @tg.jit
+    def step() -> tg.Tensor:
+        value = loss(models[0])
+        value.backward()
+        descent.step()
+        return value
+
+    run, losses = _common.Run("x", tmp_path, 0, quick=False), []
+    for _ in descent.steps(run, 30):
+        assert models[0].training and models[0][0].weight.grad is None
+        run.show(step())
+    for _ in range(30):
+        value = loss(models[1])
+        optimizer.zero_grad()
+        value.backward()
+        optim.clip_grad_norm_(models[1].parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(value.item())
+    assert not models[0].training and run.shown == losses and losses[-1] < losses[0]
+    assert run.loss == np.mean(losses[-3:])
+    for p, q in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert np.array_equal(p.detach().numpy(), q.detach().numpy())
+    assert (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_batches_go_on_forever() -> None:
+    batches = _training.forever([1, 2])
+    assert [next(batches) for _ in range(5)] == [1, 2, 1, 2, 1]
 
 
 @pytest.mark.parametrize(
