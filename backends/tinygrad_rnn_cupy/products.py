@@ -69,6 +69,9 @@ class Products:
     def __init__(self, settings: Settings):
         self.settings = settings
 
+    def multiply(self, left: Any, right: Any, out: Any = None) -> Any:
+        return cupy.multiply(left, right, out)
+
     def matmul(self, left: Any, right: Any, out: Any = None) -> Any:
         if left.dtype.kind in "biuc":
             return cupy.matmul(left, right, out)

@@ -62,4 +62,6 @@ def _columns_last(product: Node) -> bool:
     inner = [n for i, n in zip(a, product.inputs[0].type.shape) if i not in out]
     alone = [i for i in out if (i in a) == (out[-1] in a)]
     dtype = product.output.type.dtype.np
-    return len(alone) == 1 and gemm.suits(math.prod(shape[:-1]), math.prod(inner), shape[-1], dtype)
+    if len(alone) != 1 or not inner:  # without a sum it is a multiplication
+        return False
+    return gemm.suits(math.prod(shape[:-1]), math.prod(inner), shape[-1], dtype)

@@ -132,21 +132,24 @@ def plan(a: tuple[int, ...], b: tuple[int, ...], out: tuple[int, ...]) -> Kernel
     natural = (*batch, *rows, *cols)
     final = None if natural == out else tuple(natural.index(i) for i in out)
     view_x, view_y = _matrix(a, batch, rows, inner), _matrix(b, batch, inner, cols)
+    # of columns with rows: BLAS takes several times as long as a multiplication that broadcasts
+    outer = not inner
     pick = [(a.index(i), 0) if i in a else (b.index(i), 1) for i in natural]
 
     def run(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
         if swap:
             x, y = y, x
         left, right = view_x(x), view_y(y)
+        product = xp.multiply if outer else xp.matmul
         if out is not None:  # only when the product comes out in order
             flat = out.reshape(*left.shape[:-1], right.shape[-1])
-            xp.matmul(left, right, flat)
+            product(left, right, flat)
             return out
         shape = tuple([(y if which else x).shape[k] for k, which in pick])
         if left.dtype == xp.float16:
-            z = xp.matmul(left.astype(xp.float32), right.astype(xp.float32)).astype(xp.float16)
+            z = product(left.astype(xp.float32), right.astype(xp.float32)).astype(xp.float16)
         else:
-            z = xp.matmul(left, right)
+            z = product(left, right)
         z = z.reshape(shape)
         return z if final is None else z.transpose(final)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,28 @@ def test_matmul(s, t):
     close(a @ tg.tensor(b), a @ b, 1e-13)
     close(tg.jit(tg.matmul)(a, b), a @ b, 1e-13)
     check_gradients(tg.matmul, a, b, order=1, what=f"{s}@{t}")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "out"),
+    [
+        ((0, 1), (0, 2), (0, 1, 2)),
+        ((0, 1), (0, 2), (2, 0, 1)),
+        ((0,), (1,), (1, 0)),
+        ((), (0,), (0,)),
+    ],
+)
+def test_products_without_a_sum_are_multiplications(a, b, out):
+    """BLAS takes several times as long; so nothing of it is called."""
+    kernels = pytest.importorskip("tinygrad_rnn_numpy.kernels")
+    only = SimpleNamespace(multiply=np.multiply, float16=np.float16, float32=np.float32)
+    x, y = data_of(tuple(3 + i for i in a)), data_of(tuple(3 + i for i in b), 1)
+    letters = ["".join("ijk"[n] for n in labels) for labels in (a, b, out)]
+    want = np.einsum("{},{}->{}".format(*letters), x, y)
+    plan = kernels.plan(a, b, out)
+    close(plan(only, x, y), want, 1e-15)
+    if plan.in_order:
+        close(plan(only, x, y, np.empty_like(want)), want, 1e-15)
 
 
 @pytest.mark.parametrize(
