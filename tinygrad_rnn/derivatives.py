@@ -44,7 +44,13 @@ def _asked_for(v: Tracked) -> bool:
 def _check_float(name: str, leaves: Sequence[Any], where: Sequence[str]) -> list[Tensor]:
     out = []
     for leaf, path in zip(leaves, where):
-        t = leaf if isinstance(leaf, Tensor) else tensor(leaf)
+        try:
+            t = leaf if isinstance(leaf, Tensor) else tensor(leaf)
+        except DTypeError:
+            raise DTypeError(
+                f"{name}: {path} is a {type(leaf).__name__}, expected a tensor or a tree of "
+                "tensors. A module is a function of its parameters by nn.functional_call."
+            ) from None
         if not t.dtype.is_inexact:
             raise GradientError(
                 f"{name}: {path} is {t.type}; only floating tensors have derivatives. Cast it with "

@@ -16,6 +16,7 @@ from .cells_lstm import CoupledLSTMCell, LayerNormLSTMCell, LSTM1997Cell, Peepho
 from .combinators import Bidirectional, Hierarchical, Stack
 from .containers import ModuleList, Sequential
 from .convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .functional_call import functional_call
 from .layers import (
     GELU,
     Dropout,
@@ -102,5 +103,6 @@ __all__ = [
     "Tanh",
     "Zoneout",
     "functional",
+    "functional_call",
     "init",
 ]
