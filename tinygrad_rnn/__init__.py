@@ -47,6 +47,7 @@ from .trace import enable_grad, is_grad_enabled, no_grad
 from .types import (
     DType,
     Type,
+    bfloat16,
     complex64,
     complex128,
     default_dtype,
@@ -98,8 +99,8 @@ __all__ = [
     "ArgumentError", "AxisError", "Backend", "BackendError", "CheckpointError", "DType",
     "DTypeError", "Generator", "GradientError", "Graph", "GraphError", "IndexRangeError",
     "LinearAlgebraError", "NaNError", "ShapeError", "Tensor", "TinygradRnnError", "TraceError",
-    "Type", "__array_api_version__", "__array_namespace_info__", "bool", "can_cast",
-    "checkpoint", "complex64", "complex128", "custom_vjp", "data", "decoding", "default_dtype",
+    "Type", "__array_api_version__", "__array_namespace_info__", "bfloat16", "bool",
+    "can_cast", "checkpoint", "complex64", "complex128", "custom_vjp", "data", "decoding", "default_dtype",
     "e", "enable_grad", "explain", "fft", "finfo", "float16", "float32", "float64",
     "from_dlpack", "get_backend", "grad", "hessian", "hvp", "iinfo", "inf", "int8", "int16",
     "int32", "int64", "is_grad_enabled", "isdtype", "jacobian", "jit", "jvp", "linalg",

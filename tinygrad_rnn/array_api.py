@@ -24,7 +24,6 @@ from .types import (
     as_dtype,
     common_dtype,
     default_dtype,
-    float16,
     int64,
     promote,
 )
@@ -51,6 +50,7 @@ class FInfo(NamedTuple):
     max: float
     min: float
     smallest_normal: float
+    smallest_subnormal: float
     dtype: DType
 
 
@@ -76,11 +76,12 @@ def finfo(type: Any) -> FInfo:
     dtype = _dtype(type).real
     if not dtype.is_float:
         raise DTypeError(f"finfo of {dtype}: expected a floating dtype; see iinfo.")
-    found = np.finfo(dtype.np)
-    eps, top, bottom, smallest = map(
-        float, (found.eps, found.max, found.min, found.smallest_normal)
-    )
-    return FInfo(8 * dtype.itemsize, eps, top, bottom, smallest, dtype)
+    bits = 8 * dtype.itemsize
+    largest = 2 ** (bits - dtype.digits - 1) - 1  # exponent
+    eps = 2.0 ** (1 - dtype.digits)
+    top = (2 - eps) * 2.0**largest
+    normal = 2.0 ** (1 - largest)
+    return FInfo(bits, eps, top, -top, normal, normal * eps, dtype)
 
 
 def iinfo(type: Any) -> IInfo:
@@ -249,7 +250,7 @@ class Info:
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, DType]:
         """The standard's dtypes of a kind (see `isdtype`), by name."""
-        known = [d for d in DTYPES if d is not float16]
+        known = [d for d in DTYPES if d.itemsize > 2 or not d.is_float]
         return {d.name: d for d in known if kind is None or isdtype(d, kind)}
 
 

@@ -10,11 +10,11 @@ from .ops.bits import philox
 from .ops.gathering import index_error
 from .primitive import Arg, Elementwise, Primitive, Sample, bind, bind_all
 from .program import compile_python
-from .types import DTYPES, DType, Type
+from .types import DTYPES, DType, Type, wide
 
 __all__ = [
     "API", "DTYPES", "GROUP", "Arg", "Backend", "BackendError", "Capabilities", "DType",
     "Elementwise", "Graph", "IndexRangeError", "LinearAlgebraError", "Node", "Primitive",
     "Program", "Refusal", "Sample", "Type", "Var", "bind", "bind_all", "compile_python",
-    "index_error", "philox", "primitives", "subgraphs",
+    "index_error", "philox", "primitives", "subgraphs", "wide",
 ]  # fmt: skip

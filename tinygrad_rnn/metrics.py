@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import ArgumentError, ShapeError
 from .tensor import Tensor
+from .types import kind_of
 
 Array = np.ndarray[Any, Any]
 
@@ -25,7 +26,7 @@ def _host(a: Any) -> Array:
 def _pair(what: str, predicted: Any, target: Any, ignore_index: int | None) -> tuple[Array, Array]:
     """Both as flat arrays of class numbers, without the ignored ones."""
     p, t = _host(predicted), _host(target)
-    if p.ndim == t.ndim + 1 and p.shape[:-1] == t.shape and np.issubdtype(p.dtype, np.floating):
+    if p.ndim == t.ndim + 1 and p.shape[:-1] == t.shape and kind_of(p.dtype) == "f":
         p = p.argmax(axis=-1)  # scores of the classes
     if p.shape != t.shape:
         raise ShapeError(

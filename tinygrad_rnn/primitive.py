@@ -21,7 +21,7 @@ from .errors import BackendError, DTypeError, GradientError, NaNError, ShapeErro
 from .graph import Graph, Node, Var, watching
 from .tensor import Tensor, Tracked, Value, from_host, wrap
 from .trace import leaked, state
-from .types import DType, Type, broadcast_shapes, common_dtype, default_for
+from .types import DType, Type, broadcast_shapes, common_dtype, default_for, kind_of
 
 Rule = Callable[..., Tensor | None]
 Operands = tuple[Tensor, ...]
@@ -294,7 +294,7 @@ def find_nan(
 
 
 def _has_nan(host: Any) -> bool:
-    return bool(np.asarray(host).dtype.kind in "fc" and np.isnan(host).any())
+    return bool(kind_of(np.asarray(host).dtype) in "fc" and np.isnan(host).any())
 
 
 def _refuse_nan(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> None:

@@ -52,8 +52,7 @@ def uniform_from_state(state: Tensor, shape: Any, dtype: Any = None) -> tuple[Te
         # 27 + 26 bits make the 53 of a double
         return (astype(high >> 5, kind) * 2.0**26 + astype(low >> 6, kind)) * 2.0**-53, new
     bits, new = bits_from_state(state, size)
-    digits = 11 if kind.itemsize == 2 else 24
-    return bind(Cast, bits >> (32 - digits), dtype=kind) * 2.0**-digits, new
+    return bind(Cast, bits >> (32 - kind.digits), dtype=kind) * 2.0**-kind.digits, new
 
 
 def normal_from_state(state: Tensor, shape: Any, dtype: Any = None) -> tuple[Tensor, Tensor]:

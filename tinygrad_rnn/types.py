@@ -6,6 +6,7 @@ In: Python and NumPy descriptions. Out: interned `Type` objects. Knows nothing o
 from __future__ import annotations
 
 import functools
+import importlib.util
 import weakref
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
@@ -20,27 +21,58 @@ Shape = tuple[int, ...]
 class DType:
     """An element type; compare with `is` or `==`, print with `.short` (`f32`).
 
+    `digits`: how many binary digits its numbers have (24 for float32).
+
     >>> as_dtype("float32").short, as_dtype(int).name
     ('f32', 'int64')
     """
 
     __slots__ = (
-        "is_bool", "is_complex", "is_float", "is_inexact", "is_integer", "itemsize", "kind",
-        "name", "np", "rank", "short",
+        "digits", "is_bool", "is_complex", "is_float", "is_inexact", "is_integer", "itemsize",
+        "kind", "name", "np", "rank", "short",
     )  # fmt: skip
+    np: np.dtype[Any]
 
-    def __init__(self, name: str, short: str, kind: str, rank: int):
+    def __init__(self, name: str, short: str, kind: str, rank: int, itemsize: int, digits: int):
         self.name, self.short, self.kind, self.rank = name, short, kind, rank
-        self.np: np.dtype[Any] = np.dtype(name)
-        self.itemsize = self.np.itemsize
+        self.itemsize, self.digits = itemsize, digits
         self.is_float, self.is_bool, self.is_complex = kind == "f", kind == "b", kind == "c"
         self.is_integer = kind in "iu"
         self.is_inexact = kind in "fc"  # floating, real or complex: what has derivatives
+        if name not in _EXTENSIONS:
+            self.np = np.dtype(name)
+
+    def __getattr__(self, name: str) -> Any:
+        """`np` of a dtype that NumPy itself lacks, when it is first asked for."""
+        if name != "np":
+            raise AttributeError(f"a DType has no attribute {name!r}.")
+        if self.missing is not None:
+            raise DTypeError(f"{self} cannot be used here: {self.missing}.")
+        self.np = np.dtype(getattr(importlib.import_module(_EXTENSIONS[self.name]), self.name))
+        _BY_NUMPY[self.np] = self
+        return self.np
+
+    @property
+    def missing(self) -> str | None:
+        """None if there can be arrays of this dtype here, else what to install."""
+        package = _EXTENSIONS.get(self.name)
+        if package is None or importlib.util.find_spec(package) is not None:
+            return None
+        return f"the package '{package}' is not installed: pip install \"tinygrad-rnn[{self}]\""
 
     @property
     def real(self) -> DType:
         """The dtype of the real and of the imaginary part."""
         return (float32, float64)[self.rank - 1] if self.is_complex else self
+
+    @property
+    def wide(self) -> DType:
+        """The dtype of its sums and products before they are rounded: float32 for 16 bits.
+
+        >>> float16.wide, float64.wide, int8.wide
+        (float32, float64, int8)
+        """
+        return float32 if self.is_float and self.itemsize == 2 else self
 
     def __repr__(self) -> str:
         return self.name
@@ -59,25 +91,34 @@ class DType:
         return as_dtype, (self.name,)
 
 
-bool_ = DType("bool", "bool", "b", 0)
+#: Dtypes that NumPy itself lacks -> the package that has them, imported when it is needed.
+_EXTENSIONS = {"bfloat16": "ml_dtypes"}
+
+bool_ = DType("bool", "bool", "b", 0, 1, 1)
 int8, int16, int32, int64 = (
-    DType(f"int{n}", f"i{n}", "i", k) for k, n in enumerate((8, 16, 32, 64))
+    DType(f"int{n}", f"i{n}", "i", k, n // 8, n - 1) for k, n in enumerate((8, 16, 32, 64))
 )
 uint8, uint16, uint32, uint64 = (
-    DType(f"uint{n}", f"u{n}", "u", k) for k, n in enumerate((8, 16, 32, 64))
+    DType(f"uint{n}", f"u{n}", "u", k, n // 8, n) for k, n in enumerate((8, 16, 32, 64))
 )
 float16, float32, float64 = (
-    DType(f"float{n}", f"f{n}", "f", k) for k, n in enumerate((16, 32, 64))
+    DType(f"float{n}", f"f{n}", "f", k, n // 8, digits)
+    for k, (n, digits) in enumerate(((16, 11), (32, 24), (64, 53)))
 )
+# the exponents of float32 with a third of its digits
+bfloat16 = DType("bfloat16", "bf16", "f", 0, 2, 8)
 # of the rank of their real parts
-complex64, complex128 = DType("complex64", "c64", "c", 1), DType("complex128", "c128", "c", 2)
+complex64, complex128 = (
+    DType(f"complex{n}", f"c{n}", "c", k, n // 8, digits)
+    for k, n, digits in ((1, 64, 24), (2, 128, 53))
+)
 
 DTYPES: tuple[DType, ...] = (
-    bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, float32, float64,
-    complex64, complex128,
+    bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bfloat16, float16, float32,
+    float64, complex64, complex128,
 )  # fmt: skip
 _BY_NAME = {d.name: d for d in DTYPES}
-_BY_NUMPY = {d.np: d for d in DTYPES}
+_BY_NUMPY = {d.np: d for d in DTYPES if d.name not in _EXTENSIONS}
 _BY_PYTHON: dict[Any, DType] = {bool: bool_, int: int64}
 _default_float = float32
 
@@ -105,7 +146,7 @@ def set_default_dtype(dtype: Any) -> None:
 
 
 def complex_of(dtype: DType) -> DType:
-    """The complex dtype whose parts are `dtype` (complex64 for float16).
+    """The complex dtype whose parts are `dtype` (complex64 for those of 16 bits).
 
     >>> complex_of(float64)
     complex128
@@ -128,9 +169,13 @@ def as_dtype(x: Any) -> DType:
         found = _BY_PYTHON[x]
     elif isinstance(x, np.dtype | type):  # NumPy would take None for float64, and dicts for records
         try:
-            found = _BY_NUMPY.get(np.dtype(x).newbyteorder("="))
+            given = np.dtype(x).newbyteorder("=")
         except TypeError:
-            pass
+            given = None
+        found = _BY_NUMPY.get(given)
+        if found is None and given is not None and given.name in _EXTENSIONS:
+            found = _BY_NAME[given.name]
+            found = found if found.np == given else None
     if found is None:
         names = ", ".join(d.name for d in DTYPES)
         raise DTypeError(f"dtype {x!r} is not supported; expected one of {names}.")
@@ -142,6 +187,8 @@ def promote(a: DType, b: DType) -> DType:
 
     >>> promote(int64, float32), promote(uint8, int8), promote(float64, complex64)
     (float32, int16, complex128)
+    >>> promote(bfloat16, int64), promote(bfloat16, float16)
+    (bfloat16, float32)
     """
     if a is b:
         return a
@@ -149,6 +196,8 @@ def promote(a: DType, b: DType) -> DType:
     if order.index(a.kind) > order.index(b.kind):
         a, b = b, a
     if a.kind == b.kind:
+        if a.rank == b.rank:  # of float16 and bfloat16 neither holds the other
+            return a.wide
         return a if a.rank > b.rank else b
     if a.is_float:  # b is complex
         return complex_of(a if a.rank > b.rank else b)
@@ -180,6 +229,25 @@ def common_dtype(dtypes: Sequence[DType], numbers: Collection[type]) -> DType:
         return as_dtype(next((k for k in (complex, float, int) if k in numbers), bool))
     dtype = functools.reduce(promote, dtypes)
     return functools.reduce(weak, numbers, dtype)
+
+
+def kind_of(dtype: np.dtype[Any] | DType) -> str:
+    """NumPy's letter for the kind of a dtype, "f" also for bfloat16 (NumPy's own answer is "V").
+
+    >>> kind_of(np.dtype("int8")), kind_of(bfloat16)
+    ('i', 'f')
+    """
+    return "f" if dtype.kind == "V" and dtype.name in _EXTENSIONS else dtype.kind
+
+
+@functools.cache
+def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The NumPy dtype of sums and products of `dtype` before they are rounded (see `DType.wide`).
+
+    >>> wide(np.dtype("float16"))
+    dtype('float32')
+    """
+    return as_dtype(dtype).wide.np
 
 
 def default_for(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -22,10 +22,10 @@ from .bias import Biased, fuse_bias
 class _Products:
     """NumPy with our own matrix product where that is faster."""
 
-    float16, float32 = np.float16, np.float32
     multiply = np.multiply
 
     @staticmethod
+    @kernels.widened
     def matmul(left: Any, right: Any, out: Any = None) -> Any:
         from . import gemm
 
@@ -37,9 +37,7 @@ class _Products:
 
 
 class _Biased:
-    """The same, and a vector added to every row."""
-
-    float16, float32 = np.float16, np.float32
+    """The same for float32 and float64, and a vector added to every row."""
 
     def __init__(self, bias: Any):
         self.bias = np.ascontiguousarray(bias)

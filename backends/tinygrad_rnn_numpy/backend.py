@@ -12,6 +12,7 @@ from tinygrad_rnn.extend import Backend, Node, Type
 
 from . import host, kernels, pool
 
+_products = kernels.Products(np)
 _KERNELS: dict[str, Callable[..., Any]] = kernels.table(np) | {
     "take": host.take,
     "scatter_add": host.scatter_add,
@@ -43,7 +44,7 @@ class NumpyBackend(Backend):
         if kernel is None:
             return super().specialize(node)
         if name == "contract" and self._is_ours(name):
-            return functools.partial(kernels.plan(attrs["a"], attrs["b"], attrs["out"]), np)
+            return functools.partial(kernels.plan(attrs["a"], attrs["b"], attrs["out"]), _products)
         if name == "slice" and self._is_ours(name):
             index = tuple(map(slice, attrs["start"], attrs["stop"], attrs["step"]))
             return lambda x: x[index]

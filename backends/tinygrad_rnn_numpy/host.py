@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.extend import index_error, philox
+from tinygrad_rnn.extend import index_error, philox, wide
 
 
 def take(x: Any, indices: Any, axis: int) -> Any:
@@ -26,15 +26,14 @@ def scatter_add(updates: Any, indices: Any, axis: int, size: int) -> Any:
         raise index_error("scatter_add", indices, size)
     rank = indices.ndim
     before, after = updates.shape[:axis], updates.shape[axis + rank :]
-    wide = np.float32 if updates.dtype == np.float16 else updates.dtype
     rows = np.moveaxis(updates.reshape(*before, indices.size, *after), axis, 0)
-    out = np.zeros((size, *before, *after), wide)
+    out = np.zeros((size, *before, *after), wide(updates.dtype))
     if indices.size:
         flat = indices.reshape(-1)
         order = np.argsort(flat, kind="stable")
         there = flat[order]
         starts = np.flatnonzero(np.concatenate(([True], there[1:] != there[:-1])))
-        out[there[starts]] = np.add.reduceat(rows[order].astype(wide, copy=False), starts, axis=0)
+        out[there[starts]] = np.add.reduceat(rows[order].astype(out.dtype, copy=False), starts, axis=0)
     return np.ascontiguousarray(np.moveaxis(out, 0, axis)).astype(updates.dtype, copy=False)
 
 

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_rnn.extend import DType
+from tinygrad_rnn.extend import DType, wide
 
 from . import matrices
 
@@ -49,7 +49,7 @@ def table(xp: Any) -> dict[str, Kernel]:
         "pad": functools.partial(_pad, xp),
         "concat": lambda *xs, axis: xp.concatenate(xs, axis),
         "flip": lambda x, axes: xp.flip(x, axes),
-        "contract": functools.partial(contract, xp),
+        "contract": functools.partial(contract, Products(xp)),
         "full": lambda value, shape, dtype: xp.full(shape, value, dtype.np),
         "iota": lambda size, dtype: xp.arange(size, dtype=dtype.np),
         "bitcast": functools.partial(bitcast, xp),
@@ -78,15 +78,13 @@ def _zero_wins(xp: Any, op: Kernel, a: Any, b: Any) -> Any:
 
 
 def _sum(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    if x.dtype == xp.float16:
-        return x.sum(axes, dtype=xp.float32).astype(xp.float16)
-    return x.sum(axes, dtype=x.dtype)
+    return x.sum(axes, dtype=wide(x.dtype)).astype(x.dtype, copy=False)
 
 
 def _cumsum(xp: Any, x: Any, axis: int, reverse: bool) -> Any:
     if reverse:
-        return xp.flip(xp.cumsum(xp.flip(x, axis), axis, dtype=x.dtype), axis)
-    return xp.cumsum(x, axis, dtype=x.dtype)
+        return xp.flip(_cumsum(xp, xp.flip(x, axis), axis, False), axis)
+    return xp.cumsum(x, axis, dtype=wide(x.dtype)).astype(x.dtype, copy=False)
 
 
 def bitcast(xp: Any, x: Any, dtype: DType) -> Any:
@@ -115,8 +113,27 @@ def _pad(xp: Any, x: Any, low: Any, high: Any, interior: Any, value: Any) -> Any
 # --- contraction ---------------------------------------------------------------------------------
 
 
-def contract(xp: Any, x: Any, y: Any, a: Any, b: Any, out: Any) -> Any:
-    return plan(a, b, out)(xp, x, y)
+class Products:
+    """What contractions are made of, for an array module."""
+
+    def __init__(self, xp: Any):
+        self.multiply, self.matmul = xp.multiply, widened(xp.matmul)
+
+
+def widened(matmul: Kernel) -> Kernel:
+    """The product of matrices; that of halves in float32, rounded once."""
+
+    def run(left: Any, right: Any, out: Any = None) -> Any:
+        sums = wide(left.dtype)
+        if sums == left.dtype:
+            return matmul(left, right, out)
+        return matmul(left.astype(sums), right.astype(sums)).astype(left.dtype)
+
+    return run
+
+
+def contract(products: Any, x: Any, y: Any, a: Any, b: Any, out: Any) -> Any:
+    return plan(a, b, out)(products, x, y)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -136,21 +153,17 @@ def plan(a: tuple[int, ...], b: tuple[int, ...], out: tuple[int, ...]) -> Kernel
     outer = not inner
     pick = [(a.index(i), 0) if i in a else (b.index(i), 1) for i in natural]
 
-    def run(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
+    def run(products: Any, x: Any, y: Any, out: Any = None) -> Any:
         if swap:
             x, y = y, x
         left, right = view_x(x), view_y(y)
-        product = xp.multiply if outer else xp.matmul
+        product = products.multiply if outer else products.matmul
         if out is not None:  # only when the product comes out in order
             flat = out.reshape(*left.shape[:-1], right.shape[-1])
             product(left, right, flat)
             return out
         shape = tuple([(y if which else x).shape[k] for k, which in pick])
-        if left.dtype == xp.float16:
-            z = product(left.astype(xp.float32), right.astype(xp.float32)).astype(xp.float16)
-        else:
-            z = product(left, right)
-        z = z.reshape(shape)
+        z = product(left, right).reshape(shape)
         return z if final is None else z.transpose(final)
 
     run.in_order = final is None  # type: ignore[attr-defined]

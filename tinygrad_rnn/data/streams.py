@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
+from ..types import kind_of
 from .loader import checked_position
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,7 +47,7 @@ class ContiguousStreams:
         drop_last: bool = False,
     ):
         data = np.asarray(sequence)
-        if data.dtype.kind not in "biuf":
+        if kind_of(data.dtype) not in "biuf":
             raise ArgumentError(
                 f"ContiguousStreams: the sequence has dtype {data.dtype}, expected numbers; "
                 "turn text into numbers with Vocabulary.encode."

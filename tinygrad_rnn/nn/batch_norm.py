@@ -14,7 +14,6 @@ from ..errors import ShapeError
 from ..ops import asarray
 from ..tensor import Tensor
 from ..trace import no_grad
-from ..types import float16, float32
 from .checks import check_dtype, check_positive
 from .module import Module
 from .parameter import Parameter
@@ -41,7 +40,7 @@ def batch_norm(
         raise ShapeError(f"batch_norm: input is {x.type}, expected [B,C,...].")
     shape = (1, -1, *(1,) * (x.ndim - 2))
     # squares of half precision would end at 256
-    wide = ops.astype(x, float32) if x.dtype is float16 else x
+    wide = ops.astype(x, x.dtype.wide, copy=False)
     if training or running_mean is None or running_var is None:
         axes, count = (0, *range(2, x.ndim)), math.prod(x.shape) // max(x.shape[1], 1)
         if count < 2:

@@ -17,7 +17,6 @@ from ..ops import leaky_relu, linear, log_softmax, relu, sigmoid, silu, softmax,
 from ..ops.gathering import Take
 from ..primitive import bind
 from ..tensor import Tensor
-from ..types import float16, float32
 from .attention_functions import scaled_dot_product_attention
 from .batch_norm import batch_norm
 from .convolution_functions import conv1d, conv2d, conv_transpose1d, conv_transpose2d
@@ -95,7 +94,7 @@ def layer_norm(
         raise ShapeError(f"layer_norm: the last axes of {x.type} are not normalized_shape={shape}.")
     axes = tuple(range(x.ndim - len(shape), x.ndim))
     # squares of half precision would end at 256
-    wide = ops.astype(x, float32) if x.dtype is float16 else x
+    wide = ops.astype(x, x.dtype.wide, copy=False)
     centred = wide - ops.mean(wide, axis=axes, keepdims=True)
     y = centred * ops.rsqrt(ops.mean(centred * centred, axis=axes, keepdims=True) + eps)
     y = ops.astype(y, x.dtype)

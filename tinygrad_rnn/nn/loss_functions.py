@@ -16,7 +16,7 @@ from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..graph import Var
 from ..tensor import Tensor
 from ..trace import state
-from ..types import float16, float32, int64, normalize_axis
+from ..types import int64, normalize_axis
 
 
 def reduce(loss: Tensor, reduction: str, what: str) -> Tensor:
@@ -211,7 +211,7 @@ def _with_indices(
     if reduction != "mean":
         return reduce(loss, reduction, "cross_entropy")
     # half precision cannot count beyond 2048
-    kind = float32 if loss.dtype is float16 else loss.dtype
+    kind = loss.dtype.wide
     total = ops.sum(ops.astype(each, kind))
     mean = ops.sum(ops.astype(loss, kind)) / ops.where(total == 0, ops.ones_like(total), total)
     return ops.astype(mean, loss.dtype)

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..tensor import Tensor
-from ..types import Type
+from ..types import Type, wide
 
 Labels = tuple[int, ...]
 
@@ -26,9 +26,8 @@ def _letters(labels: Labels) -> str:
 def _einsum(x: Any, y: Any, a: Labels, b: Labels, out: Labels) -> Any:
     x, y = np.asarray(x), np.asarray(y)
     spec = f"{_letters(a)},{_letters(b)}->{_letters(out)}"
-    if x.dtype == np.float16 and y.dtype == np.float16:
-        return np.einsum(spec, x, y, dtype=np.float32).astype(np.float16)
-    return np.einsum(spec, x, y)
+    dtype = np.result_type(x, y)
+    return np.asarray(np.einsum(spec, x, y, dtype=wide(dtype))).astype(dtype)
 
 
 def _sample(a: Labels, b: Labels, out: Labels) -> Sample:

@@ -11,7 +11,7 @@ from ..errors import ArgumentError, DTypeError
 from ..primitive import Primitive, Sample, apart, bind
 from ..tensor import Tensor, from_host
 from ..trace import state
-from ..types import DType, Shape, Type, as_dtype, as_shape, default_for, float32
+from ..types import DType, Shape, Type, as_dtype, as_shape, default_for, float32, kind_of
 from .elementwise import Cast
 from .movement import broadcast_to
 
@@ -205,8 +205,8 @@ def _host(data: Any, dtype: Any) -> np.ndarray:
         raise ArgumentError(
             f"tensor: the nested lists are ragged ({error}); pad them first."
         ) from None
-    kind = host.dtype.kind
-    if kind not in "biufc" or (kind == "c" and want is not None and want.kind not in "bc"):
+    kind = kind_of(host.dtype)
+    if kind not in "biufc" or (kind == "c" and want is not None and kind_of(want) not in "bc"):
         raise DTypeError(
             f"tensor: cannot make a tensor of {want or 'numbers'} from {type(data).__name__} with "
             f"NumPy dtype {host.dtype}; expected numbers or booleans."

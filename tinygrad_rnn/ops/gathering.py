@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..tensor import Tensor
-from ..types import Type
+from ..types import Type, wide
 from .creation import iota
 from .movement import broadcast_to, moveaxis, reshape, transpose
 
@@ -34,7 +34,7 @@ def _scatter_add(updates: Any, indices: Any, axis: int, size: int) -> Any:
     _check(indices, size, "scatter_add")
     rank = indices.ndim
     shape = (*updates.shape[:axis], size, *updates.shape[axis + rank :])
-    out = np.zeros(shape, np.float32 if updates.dtype == np.float16 else updates.dtype)
+    out = np.zeros(shape, wide(updates.dtype))
     where = (*(slice(None),) * axis, indices)
     np.add.at(out, where, updates)
     return out.astype(updates.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from ..primitive import Arg, Flags, Operands, Primitive, Sample, bind
 from ..tensor import Tensor
-from ..types import Shape, Type, bool_, float16, float32, int64
+from ..types import Shape, Type, bool_, int64, wide
 from .elementwise import Cast, Equal
 from .movement import broadcast_to, reshape
 
@@ -46,9 +46,7 @@ class Reduction(Primitive):
 
 def _sum(x: Any, axes: Axes) -> Any:
     x = np.asarray(x)
-    if x.dtype == np.float16:
-        return np.sum(x, axes, dtype=np.float32).astype(np.float16)
-    return np.sum(x, axes, dtype=x.dtype)
+    return np.asarray(np.sum(x, axes, dtype=wide(x.dtype))).astype(x.dtype)
 
 
 class Sum(Reduction, name="sum"):
@@ -92,8 +90,7 @@ class Max(Reduction, name="max"):
 
 
 def _max_rule(g: Tensor, y: Tensor, x: Tensor, axes: Axes) -> Tensor:
-    # the number of equal maxima is counted in float32: float16 ends at 65504
-    counting = float32 if x.dtype is float16 else x.dtype
+    counting = x.dtype.wide  # equal maxima: float16 ends at 65504
     at_max = bind(Equal, x, spread(y, x, axes))
     count = bind(Sum, bind(Cast, at_max, dtype=counting), axes=axes)
     share = bind(Cast, bind(Cast, g, dtype=counting) / count, dtype=x.dtype)
@@ -122,12 +119,13 @@ class ArgMax(Primitive, name="argmax"):
 def _cumsum(x: Any, axis: int, reverse: bool) -> Any:
     x = np.asarray(x)
     if reverse:
-        return np.flip(np.cumsum(np.flip(x, axis), axis, dtype=x.dtype), axis)
-    return np.cumsum(x, axis, dtype=x.dtype)
+        return np.flip(_cumsum(np.flip(x, axis), axis, False), axis)
+    return np.cumsum(x, axis, dtype=wide(x.dtype)).astype(x.dtype)
 
 
 class CumSum(Primitive, name="cumsum"):
-    """Sums of all elements up to each (from each on, if reverse) along one axis."""
+    """Sums of all elements up to each (from each on, if reverse) along one axis; half precision is
+    summed in float32."""
 
     reference = staticmethod(_cumsum)
     samples = (_one((3, 4), axis=1, reverse=False), _one((4,), axis=0, reverse=True))

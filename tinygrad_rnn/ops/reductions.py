@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..primitive import Primitive, apart, bind
 from ..tensor import Tensor
-from ..types import bool_, float16, float32, int64, normalize_axes, normalize_axis, uint64
+from ..types import bool_, int64, normalize_axes, normalize_axis, uint64
 from . import reduction as r
 from .comparisons import less
 from .creation import ones, zeros
@@ -63,7 +63,7 @@ def _float(x: Any, name: str) -> Tensor:
 
 def _wide(x: Tensor) -> Tensor:
     """Half precision as float32: float16 ends at 65504, which counts and squares soon pass."""
-    return astype(x, float32) if x.dtype is float16 else x
+    return astype(x, x.dtype.wide, copy=False)
 
 
 def _count(x: Tensor, axis: Any) -> int:

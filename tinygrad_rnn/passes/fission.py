@@ -29,7 +29,6 @@ from ..ops.movement import reshape, transpose
 from ..ops.reduction import Sum
 from ..primitive import bind
 from ..tensor import Tensor
-from ..types import float16, float32
 from ..vectorize import batch_nodes, lead
 from .arrange import arrange
 from .classes import CARRY, Classes, X
@@ -157,8 +156,9 @@ class Split:
 
     def _every_step(self, x: Tensor) -> Tensor:
         """T times x; half precision cannot hold every T, and small integers wrap around."""
-        if x.dtype is float16:
-            wide: Tensor = bind(Cast, bind(Cast, x, dtype=float32) * float(self.T), dtype=float16)
+        if x.dtype.wide is not x.dtype:
+            wide: Tensor = bind(Cast, x, dtype=x.dtype.wide) * float(self.T)
+            wide = bind(Cast, wide, dtype=x.dtype)
             return wide
         if x.dtype.is_float:
             return x * float(self.T)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
+from ..types import kind_of
 
 
 def host(x: Any) -> np.ndarray:
@@ -29,7 +30,7 @@ def difference(a: np.ndarray, b: np.ndarray, tolerance: float) -> str | None:
     """What keeps `a` from being as good as `b`, in words; None if nothing does."""
     if a.shape != b.shape:
         return f"shape {a.shape}, expected {b.shape}"
-    if a.dtype.kind in "biu" and b.dtype.kind in "biu":
+    if kind_of(a.dtype) in "biu" and kind_of(b.dtype) in "biu":
         return None if np.array_equal(a, b) else f"got {a}, expected {b}"
     fine = np.isfinite(b)
     if not np.array_equal(a[~fine], b[~fine], equal_nan=True):
@@ -50,4 +51,4 @@ def assert_same(a: Any, b: Any, what: str = "") -> None:
     assert (a.shape, a.dtype) == (b.shape, b.dtype), (
         f"{what}: {a.dtype}{a.shape} != {b.dtype}{b.shape}"
     )
-    assert np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"), f"{what}: {a} != {b}"
+    assert np.array_equal(a, b, equal_nan=kind_of(a.dtype) in "fc"), f"{what}: {a} != {b}"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..extend import Arg, Elementwise, Primitive, Sample, primitives
-from ..types import Type, as_dtype
+from ..types import DTYPES, Type, as_dtype
 from .layouts import lay_out
 
 Shape = tuple[int, ...]
@@ -70,7 +70,8 @@ def dtypes_of(name: str, sample: Sample) -> list[str]:
     op = primitives[name]
     if all(a.dtype is not None for a in sample.args):
         return ["float64"]
-    found = ["float64", "float32", "float16"] if "f" in kinds_of(op) else []
+    floats = [d.name for d in reversed(DTYPES) if d.is_float and d.missing is None]
+    found = floats if "f" in kinds_of(op) else []
     whole = kinds_of(op) if issubclass(op, Elementwise) else ""
     found += ["int64", "int32", "int8"] if "i" in whole else []
     found += ["uint8", "uint32"] if "u" in whole else []
@@ -81,12 +82,13 @@ def values(
     name: str, slot: int, arg: Arg, dtype: str, shape: Shape, rng: np.random.Generator
 ) -> np.ndarray:
     """Random values that operand `slot` of a primitive accepts."""
-    kind = np.dtype(arg.dtype or dtype)
-    if kind.kind == "b":
+    found = as_dtype(arg.dtype or dtype)
+    kind = found.np
+    if found.kind == "b":
         return rng.random(shape) < 0.5
-    if kind.kind == "f":
+    if found.kind == "f":
         return np.asarray(rng.uniform(arg.low, arg.high, shape), kind)
-    if kind.kind == "c":
+    if found.kind == "c":
         parts = rng.uniform(arg.low, arg.high, (2, *shape))
         return np.asarray(parts[0] + 1j * parts[1], kind)
     if name in INTEGERS:

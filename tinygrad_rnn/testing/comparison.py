@@ -19,7 +19,7 @@ from .assertions import difference, host
 from .recorded import Recorded, run_graph
 
 #: What counts as equal, relative to max(1, largest element).
-TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2}
+TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 Env = dict[Var, np.ndarray]
 
 
@@ -70,7 +70,8 @@ def compare_backends(
     graph: a Graph, or a function of tensors that is recorded. inputs: arrays or tensors. The first
     backend is what the others are compared with. optimized: compare the graph after all passes (as
     it runs), or as it was recorded. tolerance: relative to max(1, largest element); 1e-9 for
-    float64, 1e-4 for float32, 2e-2 for float16 unless given; integers must be equal.
+    float64, 1e-4 for float32, 2e-2 for float16, 1e-1 for bfloat16 unless given; integers must be
+    equal.
 
     >>> import tinygrad_rnn as tg
     >>> print(compare_backends(lambda x: tg.tanh(x) * 2, np.ones(3), backends=("numpy", "numpy")))

@@ -17,6 +17,7 @@ from ..errors import ArgumentError, TinygradRnnError
 from ..ops.creation import tensor
 from ..tensor import Tensor
 from ..tree import flatten, paths, unflatten
+from ..types import kind_of
 from .assertions import host
 from .complex_step import ComplexStep, NotAnalytic, weigh
 from .differences import central
@@ -87,7 +88,7 @@ def check_grads(
     leaves, treedef = flatten(tuple(args))
     arrays, names = [host(x) for x in leaves], paths(tuple(args), "args")
     for name, a in zip(names, arrays):
-        if a.dtype.kind == "f" and a.dtype != np.float64:
+        if kind_of(a.dtype) == "f" and a.dtype != np.float64:
             raise ArgumentError(
                 f"check_grads: {name} is {a.dtype}, expected float64; rounding of {a.dtype} would "
                 "hide errors. Cast it with .astype('float64')."
@@ -133,7 +134,7 @@ class _Check:
     ):
         self.f, self.arrays, self.names, self.order = f, list(arrays), list(names), order
         self.tolerance, self.oracle, self.backend = tolerance, oracle, backend
-        self.places = [i for i, a in enumerate(arrays) if a.dtype.kind == "f"]
+        self.places = [i for i, a in enumerate(arrays) if kind_of(a.dtype) == "f"]
         ys = f(*self.put(arrays))
         self.chosen = [i for i, y in enumerate(ys) if y.dtype.is_float]
         cotangents = [rng.normal(size=ys[i].shape) for i in self.chosen]
@@ -238,7 +239,7 @@ class _Check:
         if self.oracle != "differences":
             try:
                 exact = ComplexStep(program.graph, program.captured)
-                exact.outputs([a + 0j if a.dtype.kind == "f" else a for a in self.arrays])
+                exact.outputs([a + 0j if kind_of(a.dtype) == "f" else a for a in self.arrays])
             except NotAnalytic as reason:
                 if self.oracle == "complex":
                     raise ArgumentError(f"check_grads: no complex step: {reason}.") from reason

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
+from ..types import kind_of
 
 #: Names that `lay_out` knows, the plainest first.
 LAYOUTS = (
@@ -54,4 +55,5 @@ def lay_out(values: np.ndarray, layout: str) -> np.ndarray:
 
 
 def _poison(dtype: np.dtype) -> object:
-    return np.nan if dtype.kind in "fc" else True if dtype.kind == "b" else np.iinfo(dtype).max
+    kind = kind_of(dtype)
+    return np.nan if kind in "fc" else True if kind == "b" else np.iinfo(dtype).max

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import TinygradRnnError
 from ...extend import Arg, DType, Graph, Node, Primitive, Sample, Type, Var
-from ...types import as_dtype
+from ...types import as_dtype, kind_of
 from ..calls import PrimitiveCall
 
 Host = np.ndarray[Any, Any]
@@ -30,7 +30,7 @@ def seeded(name: str) -> np.random.Generator:
 
 def exact(call: PrimitiveCall) -> tuple[Host, ...] | None:
     """What the reference makes of the operands in double precision, if they are in less."""
-    small = [a.dtype.kind == "f" and a.dtype.itemsize < 8 for a in call.args]
+    small = [kind_of(a.dtype) == "f" and a.dtype.itemsize < 8 for a in call.args]
     if not any(small) or any(isinstance(v, DType | Graph) for v in call.attrs.values()):
         return None
     wide = [a.astype(np.float64) if s else a for a, s in zip(call.args, small)]
@@ -60,7 +60,7 @@ def uniform(rng: np.random.Generator, arg: Arg, dtype: DType, k: int) -> Host:
 
 def poison(dtype: Any) -> Any:
     """A value that shows wherever it gets to."""
-    kind = np.dtype(dtype).kind
+    kind = kind_of(np.dtype(dtype))
     return np.nan if kind in "fc" else True if kind == "b" else np.iinfo(dtype).max
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ...array_api import finfo
 from ...extend import Capabilities, Elementwise, Type
+from ...types import kind_of
 from ..calls import PrimitiveCall
 from .calls import Host, exact
 
@@ -35,11 +37,11 @@ def same(got: Any, want: Any, what: str) -> None:
     assert (got.shape, got.dtype) == (want.shape, want.dtype), (
         f"{what}: {got.dtype}{list(got.shape)}, expected {want.dtype}{list(want.shape)}"
     )
-    if got.dtype.kind == "c":
+    if kind_of(got.dtype) == "c":
         same(got.real, want.real, f"{what}, real part")
         same(got.imag, want.imag, f"{what}, imaginary part")
         return
-    if got.dtype.kind != "f":
+    if kind_of(got.dtype) != "f":
         equal = got == want
     else:
         bits = np.dtype(f"u{got.dtype.itemsize}")
@@ -75,23 +77,24 @@ def close(
     every element alone, not to the largest.
     """
     assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
-    if want.dtype.kind not in "fc":
+    if kind_of(want.dtype) not in "fc":
         assert np.array_equal(got, want), f"{what}: {_worst(got, want, got != want)}"
         return
     fine = np.isfinite(want)
     odd = fine != np.isfinite(got)
-    if want.dtype.kind == "f":  # which part of a complex number is infinite is left open
+    if kind_of(want.dtype) == "f":  # which part of a complex number is infinite is left open
         odd |= ~fine & ~((got == want) | (np.isnan(got) & np.isnan(want)))
     assert not odd.any(), f"{what}: {_worst(got, want, odd)}"
     if not fine.any():
         return
-    eps = float(np.finfo(want.dtype).eps) * claims.ulps.get(want.dtype.name, ULPS)
+    limits = finfo(want.dtype)
+    eps = limits.eps * claims.ulps.get(want.dtype.name, ULPS)
     wide = np.result_type(want, np.float64)
     near = np.where(fine, want, 0.0).astype(wide)
     right = near if truth is None else np.where(fine & np.isfinite(truth), truth, near)
     size = np.abs(right)
     scale = min(1.0, size.max()) if elementwise else max(1.0, size.max()) * terms
-    allowed = eps * (size + scale) + float(np.finfo(want.dtype).smallest_subnormal)
+    allowed = eps * (size + scale) + limits.smallest_subnormal
     theirs = np.abs(near - right)
     allowed = allowed + RATIO * (theirs if elementwise else theirs.max())
     bad = fine & (np.abs(np.where(fine, got, 0.0).astype(wide) - right) > allowed)
@@ -104,7 +107,7 @@ def _worst(got: Host, want: Host, bad: Any) -> str:
     at = tuple(int(i) for i in np.argwhere(bad)[0])
     found, right = got[at], want[at]
     away = ""
-    if want.dtype.kind in "fc" and np.isfinite(found) and np.isfinite(right):
+    if kind_of(want.dtype) in "fc" and np.isfinite(found) and np.isfinite(right):
         away = f" (off by {abs(complex(found) - complex(right)):.3g})"
     return (
         f"element {list(at)} is {found!r}, expected {right!r}{away}; "

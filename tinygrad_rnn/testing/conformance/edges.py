@@ -6,7 +6,9 @@ import functools
 
 import numpy as np
 
-from ...extend import Arg, DType, Elementwise, Type, primitives
+from ...array_api import finfo
+from ...extend import DTYPES, Arg, DType, Elementwise, Type, primitives
+from ...types import as_dtype, kind_of
 from ..calls import PrimitiveCall, callable_primitives
 from .calls import Host, assignments, draw, meant, seeded, uniform
 from .compare import agree, same
@@ -41,9 +43,10 @@ def edges(dtype: DType) -> Host:
     if dtype.is_bool:
         return np.array([False, True])
     if dtype.is_float:
-        info = np.finfo(dtype.np)
-        wild = (np.nan, np.inf, -np.inf, info.max, info.min, info.tiny, -info.smallest_subnormal)
-        return np.array([0.0, -0.0, 1, -1, 0.5, 1.5, -2.5, 2, 3, 7, -9, *wild], dtype.np)
+        info = finfo(dtype)
+        ends = (info.max, info.min, info.smallest_normal, -info.smallest_subnormal)
+        known = [0.0, -0.0, 1, -1, 0.5, 1.5, -2.5, 2, 3, 7, -9, np.nan, np.inf, -np.inf, *ends]
+        return np.array(known, dtype.np)
     limits = np.iinfo(dtype.np)
     known = (limits.min, limits.min + 1, limits.max // 2, limits.max - 1, limits.max)
     return np.array(
@@ -99,7 +102,7 @@ def signs_of_zero(subject: Subject, name: str) -> None:
     subject.promise("signed zeros")
     for call in edge_calls(subject, name, "f"):
         for got, want in zip(subject.apply(call), call.reference(), strict=True):
-            if want.dtype.kind == "f":
+            if kind_of(want.dtype) == "f":
                 zero = (want == 0) & (got == 0)
                 wrong = zero & (np.signbit(got) != np.signbit(want))
                 assert not wrong.any(), f"{call!r}: a zero has the wrong sign"
@@ -115,7 +118,7 @@ def subnormals(subject: Subject, name: str) -> None:
         if not dtype.is_float or (which == 1 and k):
             return plain
         few = rng.integers(3, 99, arg.shape) * rng.choice([-1, 1], arg.shape)
-        info = np.finfo(dtype.np)
+        info = finfo(dtype)
         unit = info.smallest_normal / 8 if which == 2 else info.smallest_subnormal
         return np.asarray((few if k == 0 or which == 0 else plain) * unit, dtype.np)
 
@@ -124,7 +127,7 @@ def subnormals(subject: Subject, name: str) -> None:
         filled = functools.partial(fill, which)
         for call in subject.calls(name, ("float32", "float64"), filled):
             for got, want in zip(subject.apply(call), call.reference(), strict=True):
-                if want.dtype.kind == "f":
+                if kind_of(want.dtype) == "f":
                     lost = (got == 0) & (want != 0)
                     assert not lost.any(), f"{call!r}: subnormal numbers became zero"
 
@@ -150,21 +153,22 @@ def _sum(subject: Subject, x: Host) -> float:
     return float(subject.apply(call)[0])
 
 
-@check("C7", Level.FORWARD)
-def half_precision(subject: Subject) -> None:
-    """4096 ones: a sum in half precision would stop at 2048."""
-    subject.need("float16")
-    ones = np.ones(4096, np.float16)
+@check("C7", Level.FORWARD, lambda subject: [d.name for d in DTYPES if d.wide is not d])
+def half_precision(subject: Subject, dtype: str) -> None:
+    """4096 ones: a sum in float16 would stop at 2048, in bfloat16 at 256."""
+    subject.need(dtype)
+    ones = np.ones(4096, as_dtype(dtype).np)
     column = {"a": (0,), "b": (0,), "out": ()}
     index = np.zeros(4096, np.int64)
     for name, args, attrs in (
         ("sum", (ones,), {"axes": (0,)}),
+        ("cumsum", (ones,), {"axis": 0, "reverse": False}),
         ("contract", (ones, ones), column),
         ("scatter_add", (ones, index), {"axis": 0, "size": 1}),
     ):
         subject.op(name)
         (got,) = subject.apply(PrimitiveCall(name, args, attrs))
-        assert got.reshape(()) == 4096, f"{name} of 4096 ones in float16 gives {got}"
+        assert got.reshape(-1)[-1] == 4096, f"{name} of 4096 ones in {dtype} gives {got}"
 
 
 @check("C8", Level.FORWARD)
@@ -178,7 +182,7 @@ def long_sums(subject: Subject) -> None:
                 seeded("sums").normal(size=n) * 10.0 ** seeded("scales").integers(-3, 4, n)
             ).astype(dtype.np)
             got, want = _sum(subject, x), math.fsum(x.tolist())
-            allowed = n * float(np.finfo(dtype.np).eps) * math.fsum(np.abs(x).tolist())
+            allowed = n * finfo(dtype).eps * math.fsum(np.abs(x).tolist())
             assert abs(got - want) <= allowed, f"sum of {n} {dtype}: {got}, expected {want}"
 
 

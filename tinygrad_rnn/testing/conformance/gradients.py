@@ -13,6 +13,7 @@ from ... import max as max_
 from ...backend import use_backend
 from ...extend import DType, Elementwise, Primitive, bind_all, primitives
 from ...tensor import Tensor
+from ...types import kind_of
 from ..calls import PrimitiveCall, callable_primitives
 from ..gradients import check_grads
 from .calls import Host, seeded
@@ -47,7 +48,7 @@ def applied(call: PrimitiveCall) -> Callable[..., Any]:
     def f(*floats: Tensor) -> Any:
         rest = iter(floats)
         backend = floats[0].backend
-        fixed = [a if a.dtype.kind == "f" else _fixed(a, backend) for a in call.args]
+        fixed = [a if kind_of(a.dtype) == "f" else _fixed(a, backend) for a in call.args]
         args = [next(rest) if isinstance(a, np.ndarray) else a for a in fixed]
         return bind_all(call.op, *args, **call.attrs)
 
@@ -61,7 +62,7 @@ def _fixed(a: Host, backend: Any) -> Tensor:
 
 
 def floats_of(call: PrimitiveCall) -> list[Host]:
-    return [a for a in call.args if a.dtype.kind == "f"]
+    return [a for a in call.args if kind_of(a.dtype) == "f"]
 
 
 @check("A3", Level.GRADIENTS, differentiable)

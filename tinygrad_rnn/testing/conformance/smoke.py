@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from ... import grad, jit, tanh
+from ...array_api import finfo
 from ...capabilities import FEATURES
 from ...errors import TinygradRnnError
 from ...extend import DTYPES, Type, primitives
+from ...types import kind_of
 from ..layouts import LAYOUTS, lay_out
 from .calls import seeded
 from .compare import close
@@ -54,18 +56,19 @@ def declarations(subject: Subject) -> None:
 
 def special_bits(dtype: Any) -> np.ndarray:
     """Values in which a careless copy changes bits."""
-    if dtype.kind == "c":
+    kind = kind_of(dtype)
+    if kind == "c":
         parts = special_bits(np.zeros(0, dtype).real.dtype)
         found = np.zeros((len(parts), len(parts)), dtype)
         found.real, found.imag = parts, parts[:, None]
         return found.reshape(-1)
-    if dtype.kind != "f":
-        limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max, 0, 1)
+    if kind != "f":
+        limits = (0, 1) if kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max, 0, 1)
         return np.array(limits, dtype)
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     payload = np.array([np.nan], dtype).view(f"u{dtype.itemsize}") | 5
     few = np.array(
-        [0.0, -0.0, np.inf, -np.inf, info.max, info.tiny, info.smallest_subnormal], dtype
+        [0.0, -0.0, np.inf, -np.inf, info.max, info.smallest_normal, info.smallest_subnormal], dtype
     )
     return np.concatenate([few, -few, payload.view(dtype)])
 

@@ -65,8 +65,8 @@ class Subject:
 
     @functools.cached_property
     def dtypes(self) -> list[DType]:
-        """Those that the backend claims."""
-        return [as_dtype(name) for name in self.claims.dtypes]
+        """Those that the backend claims, where there can be arrays of them."""
+        return [d for d in map(as_dtype, self.claims.dtypes) if d.missing is None]
 
     @property
     def floats(self) -> list[DType]:
@@ -85,10 +85,13 @@ class Subject:
         return list(dict.fromkeys([*self.plain, *half]))
 
     def need(self, *dtypes: str) -> None:
-        """Skip where a dtype is not claimed."""
+        """Skip where a dtype is not claimed, or cannot be had."""
         for name in dtypes:
             if name not in self.claims.dtypes:
                 raise Skip(f"{name} is not claimed")
+            reason = as_dtype(name).missing
+            if reason is not None:
+                raise Skip(f"{name}: {reason}")
 
     def promise(self, feature: str) -> None:
         """Skip where the backend says that it lacks a feature."""

@@ -8,9 +8,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ... import tensor
+from ...array_api import finfo
 from ...extend import DType
 from ...tensor import Tensor
-from ...types import as_dtype
+from ...types import as_dtype, kind_of
 from ..layouts import LAYOUTS, lay_out
 from .types import dtypes, shapes
 
@@ -43,9 +44,9 @@ def arrays(
     how = _drawn(draw, layouts() if layout is None else layout)
     rng = np.random.default_rng(draw(SEEDS))
     np_type = as_dtype(kind).np
-    if np_type.kind == "b":
+    if kind_of(np_type) == "b":
         values = rng.random(size) < 0.5
-    elif np_type.kind == "f":
+    elif kind_of(np_type) == "f":
         values = np.asarray(np.round(rng.uniform(low, high, size), 4), np_type)
         if special:
             values = _with_specials(values, draw(st.integers(0, 63)), rng)
@@ -60,7 +61,7 @@ def arrays(
 
 def _with_specials(values: np.ndarray, which: int, rng: np.random.Generator) -> np.ndarray:
     """`values` with the special numbers whose bits are set in `which`, each at a random place."""
-    limits = np.finfo(values.dtype)
+    limits = finfo(values.dtype)
     known = (np.nan, np.inf, -np.inf, -0.0, limits.max, limits.smallest_subnormal)
     flat = values.reshape(-1)
     for k, special in enumerate(known):
@@ -91,5 +92,5 @@ def tensors(
         arrays(dtype=dtype, shape=shape, layout=layout, low=low, high=high, special=special)
     )
     wanted = st.booleans() if requires_grad is None else requires_grad
-    needs = host.dtype.kind == "f" and _drawn(draw, wanted)
+    needs = kind_of(host.dtype) == "f" and _drawn(draw, wanted)
     return tensor(host, requires_grad=needs, backend=backend)
