@@ -44,7 +44,7 @@ FLOORS = [
     {"trace", "tree"},
     {"backend"},
     {"program", "capabilities", "artifacts"},
-    {"graph"},
+    {"graph", "dlpack"},
     {"types"},
     {"errors", "arguments"},
 ]
@@ -132,7 +132,7 @@ def test_the_layering_test_sees_what_it_should() -> None:
 def test_import_loads_no_backend_library_and_no_backend_but_the_one_in_use() -> None:
     code = (
         "import sys, tinygrad_rnn; from tinygrad_rnn import nn, optim, data\n"
-        "heavy = {'numba', 'llvmlite', 'cupy', 'torch', 'hypothesis', 'matplotlib',\n"
+        "heavy = {'ml_dtypes', 'numba', 'llvmlite', 'cupy', 'torch', 'hypothesis', 'matplotlib',\n"
         "         'tinygrad_rnn_numba', 'tinygrad_rnn_cupy'}\n"
         "tinygrad_rnn.list_backends()\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import dlpack
 from .backend import Backend, get_backend, list_backends
 from .errors import ArgumentError, BackendError, DTypeError, GradientError
 from .primitive import apart, is_scalar
@@ -169,7 +170,7 @@ def from_dlpack(x: Any, device: Any = None, copy: bool | None = None) -> Tensor:
     if copy is False:
         why = "tensors are immutable" if memory == _CPU else f"{where!r} cannot use that memory"
         raise ArgumentError(f"from_dlpack: {why}, so copy=False cannot be had.")
-    host = np.from_dlpack(x) if memory == _CPU else np.from_dlpack(x, device="cpu")
+    host = dlpack.receive(x) if memory == _CPU else dlpack.receive(x, device="cpu")
     return from_host(host, None if device is None else where)
 
 
@@ -206,9 +207,9 @@ def _dlpack(
         return (buffer.copy() if copy else buffer).__dlpack__(stream=stream)
     shared = buffer[...] if copy is False else buffer.copy()
     if max_version is None or max_version[0] < 1:  # knows nothing of memory for reading only
-        return shared.__dlpack__()
+        return dlpack.export(shared, self.dtype)
     shared.flags.writeable = copy is not False
-    return shared.__dlpack__(max_version=max_version)
+    return dlpack.export(shared, self.dtype, max_version=max_version)
 
 
 def _buffer(x: Tensor) -> Any:

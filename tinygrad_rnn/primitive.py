@@ -339,7 +339,7 @@ def literal(value: Any, dtype: DType, backend: Backend) -> Tensor:
 def _exact(value: Any, dtype: DType) -> Any:
     """The Python number that `dtype` holds for `value`."""
     with np.errstate(over="ignore"):
-        host = np.asarray(value).astype(dtype.np)
+        host = np.asarray(float(value) if dtype.is_float else value).astype(dtype.np)
     if dtype.is_integer and int(host) != value:
         raise DTypeError(f"the Python number {value!r} does not fit into {dtype}.")
     if dtype.is_float and np.isfinite(host):

@@ -170,12 +170,12 @@ def as_dtype(x: Any) -> DType:
     elif isinstance(x, np.dtype | type):  # NumPy would take None for float64, and dicts for records
         try:
             given = np.dtype(x).newbyteorder("=")
+            found = _BY_NUMPY.get(given)
+            if found is None and given.name in _EXTENSIONS:
+                _ = _BY_NAME[given.name].np  # from now on it is known
+                found = _BY_NUMPY.get(given)
         except TypeError:
-            given = None
-        found = _BY_NUMPY.get(given)
-        if found is None and given is not None and given.name in _EXTENSIONS:
-            found = _BY_NAME[given.name]
-            found = found if found.np == given else None
+            pass
     if found is None:
         names = ", ".join(d.name for d in DTYPES)
         raise DTypeError(f"dtype {x!r} is not supported; expected one of {names}.")

@@ -33,7 +33,8 @@ def scatter_add(updates: Any, indices: Any, axis: int, size: int) -> Any:
         order = np.argsort(flat, kind="stable")
         there = flat[order]
         starts = np.flatnonzero(np.concatenate(([True], there[1:] != there[:-1])))
-        out[there[starts]] = np.add.reduceat(rows[order].astype(out.dtype, copy=False), starts, axis=0)
+        ordered = rows[order].astype(out.dtype, copy=False)
+        out[there[starts]] = np.add.reduceat(ordered, starts, axis=0)
     return np.ascontiguousarray(np.moveaxis(out, 0, axis)).astype(updates.dtype, copy=False)
 
 

@@ -247,7 +247,7 @@ def test_scalars_keep_the_sign_of_zero():
 
 
 def test_scalars_are_weak():
-    for dtype in (tg.float16, tg.float32, tg.float64):
+    for dtype in (tg.bfloat16, tg.float16, tg.float32, tg.float64):
         x = tg.ones((2,), dtype)
         for y in (
             x + 1,

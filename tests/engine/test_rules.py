@@ -129,7 +129,8 @@ def test_an_accumulator_begins_where_it_was_told(start):
 
 @pytest.mark.parametrize(
     ("dtype", "addend", "steps", "want"),
-    [("float16", 2.0**-10, 70000, 68.375), ("int8", 1, 300, 44), ("float64", 0.1, 1000, 100.0)],
+    [("float16", 2.0**-10, 70000, 68.375), ("bfloat16", 2.0**-10, 70000, 68.5),
+     ("int8", 1, 300, 44), ("float64", 0.1, 1000, 100.0)],
 )
 def test_constants_over_more_steps_than_their_dtype_counts(dtype, addend, steps, want):
     def total(x):

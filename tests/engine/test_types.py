@@ -42,7 +42,7 @@ def test_types_are_interned_and_print():
 
 
 def test_dtypes():
-    assert len({d.short for d in DTYPES}) == len({d.name for d in DTYPES}) == 14
+    assert len({d.short for d in DTYPES}) == len({d.name for d in DTYPES}) == 15
     for d in DTYPES:
         for same in (d, d.name, d.np, d.np.type, np.dtype(d.np).newbyteorder(">")):
             assert as_dtype(same) is d

@@ -205,6 +205,12 @@ class Module:
                 convert_(tensor, target)
         return self
 
+    def half(self: Self) -> Self:
+        return self.to(as_dtype("float16"))
+
+    def bfloat16(self: Self) -> Self:
+        return self.to(as_dtype("bfloat16"))
+
     def float(self: Self) -> Self:
         return self.to(as_dtype("float32"))
 

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from ..errors import ArgumentError, CheckpointError, DTypeError
+from ..types import DTYPES, as_dtype
 from . import strict_json
 from .atomic import atomic_write
 
@@ -37,14 +38,10 @@ _NO_DIGEST = "0" * 32
 _HEADER_KEY = "header_blake2b"
 _TENSOR_KEY = "blake2b"
 
-_DTYPES = {
-    "BOOL": np.dtype("bool"),
-    **{f"{k}{8 * n}": np.dtype(f"<{k.lower()}{n}") for k in "IU" for n in (1, 2, 4, 8)},
-    **{f"F{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
-}
+_DTYPES = {d.short.upper(): d for d in DTYPES if not d.is_complex}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
-# Valid elsewhere, but NumPy has no such type: worth a better message than "unknown".
-_FOREIGN_DTYPES = {"BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4", "C64"}
+# Valid elsewhere, but there is no such type here: worth a better message than "unknown".
+_FOREIGN_DTYPES = {"F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4", "C64"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def write_safetensors(
         a, begin = arrays[name], end
         end += a.nbytes
         info[name] = {
-            "dtype": _CODES[a.dtype], "shape": list(a.shape), "data_offsets": [begin, end]
+            "dtype": _CODES[as_dtype(a.dtype)], "shape": list(a.shape), "data_offsets": [begin, end]
         }  # fmt: skip
     digests = {name: _digest(arrays[name]) for name in order}
     meta = {**metadata, _TENSOR_KEY: json.dumps(digests, separators=(",", ":"))}
@@ -143,13 +140,13 @@ def _name_problem(name: Any) -> str | None:
 
 def _canonical(name: str, array: Array) -> Array:
     """The same values in C order and little endian; copies only if they are not so already."""
-    little = np.asarray(array)
-    if little.dtype.kind not in "biuf" or little.dtype.newbyteorder("<") not in _CODES:
+    given = np.asarray(array)
+    if given.dtype.name not in map(str, _CODES):
         raise DTypeError(
-            f"write_safetensors: tensor {name!r} has dtype {little.dtype}; the file format knows "
+            f"write_safetensors: tensor {name!r} has dtype {given.dtype}; the file format knows "
             f"{', '.join(map(str, _CODES))}."
         )
-    return np.ascontiguousarray(little, little.dtype.newbyteorder("<")).reshape(little.shape)
+    return np.ascontiguousarray(given, given.dtype.newbyteorder("<")).reshape(given.shape)
 
 
 def _bytes(array: Array) -> Array:
@@ -240,7 +237,9 @@ def _check_entry(
         refuse(f"has no valid shape: at most {MAX_RANK} integers >= 0 are expected")
     if not _naturals(offsets) or len(offsets) != 2:
         refuse("has no valid data_offsets: two integers are expected")
-    dtype = _DTYPES[code]
+    if missing := _DTYPES[code].missing:
+        refuse(f"has dtype {code!r}: {missing}")
+    dtype = _DTYPES[code].np.newbyteorder("<")
     # A zero among the axes must not hide that the others overflow.
     if prod(max(n, 1) for n in shape) * dtype.itemsize > MAX_BYTES:
         refuse(f"has the impossible shape {shape}")
