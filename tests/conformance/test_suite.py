@@ -154,7 +154,7 @@ def test_the_command(tmp_path, capsys):
     data = json.loads(file.read_text())
     assert data["passed"] and data["backend"] == "numpy" and set(data["levels"]) == {"smoke"}
     assert main(["backend", "numpy", "--property", "F6", "--property", "C7"]) == 0
-    assert "PASSED: 3 passed" in capsys.readouterr().out
+    assert "PASSED: 4 passed" in capsys.readouterr().out
 
 
 def test_the_command_says_why_a_backend_cannot_be_tested(capsys):
