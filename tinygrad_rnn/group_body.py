@@ -11,7 +11,7 @@ from typing import Any
 
 from .backend import primitives
 from .graph import Graph, Node, Var
-from .lower import Form
+from .loop_program import Form
 from .types import Shape, Type
 
 

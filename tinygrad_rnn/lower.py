@@ -11,15 +11,10 @@ elementwise work is fused; sums over a row end a level. Movement is index arithm
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
 
 from .backend import primitives
 from .graph import Graph, Node, Var
-
-#: How a value lies over the rows of the batch: a matrix [rows, width], one number per row, a vector
-#: [width] that all rows share, one number.
-Form = Literal["mat", "col", "vec", "one"]
+from .loop_program import Form, Level, LoopProgram, Product, Reduce, Store, Total
 
 ELEMENTWISE = frozenset(
     "neg abs sign add sub mul div zmul zdiv maximum minimum exp expm1 log log1p sqrt sin cos tan "
@@ -38,8 +33,6 @@ COSTLY = frozenset(
     "exp expm1 log log1p sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid "
     "erf pow atan2 div zdiv".split()
 )
-
-
 #: Operations whose result the level after the one that makes it reads from memory.
 BARRIERS = ("sum", "max", "concat", "pad")
 #: Operations that put a matrix together from pieces.
@@ -48,93 +41,6 @@ JOINS = ("concat", "pad")
 
 class Unsupported(Exception):
     """The scan cannot become a loop program; the message names the operation and why."""
-
-
-@dataclass
-class Product:
-    """out[rows, n] = moving[rows, k] @ fixed, fixed stored [n, k] (turned) or [k, n].
-
-    `rowwise`: every row has a matrix of its own, out[r] = moving[r] @ fixed[r]. `axes`: where in
-    fixed the rows (None: nowhere), k and n lie.
-    """
-
-    out: Var
-    moving: Var
-    fixed: Var
-    axes: tuple[int | None, int, int]
-    k: int
-    n: int
-
-    @property
-    def turned(self) -> bool:
-        return self.axes[1] > self.axes[2]
-
-    @property
-    def rowwise(self) -> bool:
-        return self.axes[0] is not None
-
-
-@dataclass
-class Store:
-    """A piece [start, start + width) of a variable, written to its place."""
-
-    var: Var
-    start: int
-    width: int
-
-
-@dataclass
-class Reduce:
-    """A sum or maximum over each row; the result is one number per row."""
-
-    out: Var
-    op: str
-    source: Var
-    width: int
-
-
-@dataclass
-class Level:
-    products: list[Product] = field(default_factory=list)
-    loops: dict[int, list[Store | Reduce]] = field(default_factory=dict)
-    columns: list[Var] = field(default_factory=list)
-
-    def add(self, item: Store | Reduce) -> None:
-        self.loops.setdefault(item.width, []).append(item)
-
-
-@dataclass
-class LoopProgram:
-    """Everything that a code generator needs of one scan.
-
-    `padded`: products, whose rows are padded to whole panels. `form` and `level_of` of every
-    variable; `levels` in order. `kept`: variables with memory of their own. `stacks`: for every
-    kept variable that is a stacked output, the numbers of these outputs. `carry`: (before, after)
-    of every step.
-    """
-
-    node: Node
-    body: Graph
-    rows: int
-    form: dict[Var, Form]
-    level_of: dict[Var, int]
-    levels: list[Level]
-    kept: dict[Var, str]
-    consts: list[Var]
-    carry: list[tuple[Var, Var]]
-    xs: list[Var]
-    ys: list[Var]
-    producer: dict[Var, Node]
-
-    @property
-    def shifted(self) -> dict[Var, Var]:
-        """Carries before a step that are stacked: their stack is that of the carry after the step,
-        one step later."""
-        return {before: after for before, after in self.carry if before in self.ys}
-
-    @property
-    def padded(self) -> set[Var]:
-        return {p.out for level in self.levels for p in level.products}
 
 
 def lower(node: Node, halves: bool = False) -> LoopProgram:
@@ -174,7 +80,12 @@ class _Lowering:
     def __init__(self, node: Node):
         self.node = node
         n_const, n_carry = node.attrs["n_const"], node.attrs["n_carry"]
-        self.body: Graph = _with_copies(node.attrs["body"], n_const, n_carry)
+        given: Graph = node.attrs["body"]
+        shown = len(given.outputs) - node.attrs.get("sums", 0)
+        self.body: Graph = _with_copies(
+            Graph(given.inputs, given.nodes, given.outputs[:shown]), n_const, n_carry
+        )
+        self.summed = given.outputs[shown:]
         self.consts = list(self.body.inputs[:n_const])
         self.carry_in = list(self.body.inputs[n_const : n_const + n_carry])
         self.carry_out = list(self.body.outputs[:n_carry])
@@ -201,10 +112,14 @@ class _Lowering:
                 raise Unsupported(
                     f"the carry {v.type} is {self.form[v]} before and {self.form[w]} after a step"
                 )
+        self.totals = {Var(v.type): v for v in self.summed}
+        if any(self.form[v] != "mat" for v in self.summed):
+            raise Unsupported("a sum over rows of what is no matrix")
         levels = self._levels()
         return LoopProgram(
             self.node, self.body, self.rows, self.form, self.level, levels, self.kept, self.consts,
             list(zip(self.carry_in, self.carry_out)), self.xs, self.ys, self.producer,
+            list(self.totals),
         )  # fmt: skip
 
     # --- forms -------------------------------------------------------------------------------
@@ -379,7 +294,7 @@ class _Lowering:
                 kept.setdefault(n.outputs[0], "scratch")
         self._keep_costly(kept)
         self.kept = kept
-        count = 1 + max([self.level.get(v, 0) for v in kept], default=0)
+        count = 1 + max([self.level.get(v, 0) for v in (*kept, *self.summed)], default=0)
         levels = [Level() for _ in range(count)]
         for p in self.products:
             levels[self.level[p.out]].products.append(p)
@@ -393,9 +308,7 @@ class _Lowering:
         for v in kept:
             if v in made or v in reduced:  # its product or reduction writes it where it is kept
                 continue
-            node = self.producer.get(v)
-            joined = node is not None and node.op.name in JOINS
-            level = levels[self.level.get(v, 0) - joined]
+            level = levels[self._storing(v)]
             f = self.form[v]
             if f == "mat":
                 for start, w in self._pieces(v):
@@ -404,7 +317,17 @@ class _Lowering:
                 level.columns.append(v)
             else:
                 raise Unsupported(f"an output {v.type} that is the same for all rows")
+        for out, v in self.totals.items():
+            self.form[out], kept[out] = "mat", "total"
+            for start, w in self._pieces(v):
+                levels[self._storing(v)].add(Total(out, v, start, w))
         return levels
+
+    def _storing(self, v: Var) -> int:
+        """The level whose loops write `v`."""
+        node = self.producer.get(v)
+        joined = node is not None and node.op.name in JOINS
+        return self.level.get(v, 0) - joined
 
     def _keep_costly(self, kept: dict[Var, str]) -> None:
         """Costly results that a later level reads are kept, not computed again."""

@@ -30,6 +30,8 @@ MOVEMENT = (
     "reshape", "transpose", "broadcast_to", "slice", "flip", "pad", "concat", "cast", "alias",
 )  # fmt: skip
 COSTLY = ("contract", "scan", "call", "random_bits")
+#: Operations that cost no more than reading their result from memory.
+LIGHT = ("neg", "add", "sub", "mul")
 
 
 class Backward(NamedTuple):
@@ -199,6 +201,7 @@ def _with_residuals(
         everything = derive(body, n_const, n_carry, needs, g_ys, chosen)
         cheap = _cheap(body, n_const, n_carry)
         chosen = frozenset(i for i in everything.boundary if variables[i] not in cheap)
+        chosen = _thinned(body, chosen, everything.uses)
     backward = derive(body, n_const, n_carry, needs, g_ys, chosen)
     wanted = [variables[i] for i in sorted(chosen)]
     for i in range(n_carry):
@@ -208,6 +211,24 @@ def _with_residuals(
     emitted = set(body.outputs[n_carry:])
     extra = [v for v in dict.fromkeys(wanted) if v not in emitted]
     return Graph(body.inputs, body.nodes, [*body.outputs, *extra])
+
+
+def _thinned(body: Graph, chosen: frozenset[int], uses: frozenset[int]) -> frozenset[int]:
+    """`chosen` without what one light operation makes of the rest and of inputs `uses`, which are
+    read anyway: computing it again costs less than writing and reading it."""
+    number = {v: i for i, v in enumerate(inner(body))}
+    kept, needed = set(chosen), set[int]()
+    given = {body.inputs[i] for i in uses}
+    plain = {v for node in body.nodes if not node.inputs for v in node.outputs}
+    for node in reversed(body.nodes):
+        i = number[node.outputs[0]]
+        if i not in kept or i in needed or node.op.name not in LIGHT:
+            continue
+        made = {number[v] for v in node.inputs if v not in given | plain and v in number}
+        if made <= kept and all(v in number or v in given for v in node.inputs):
+            kept.remove(i)
+            needed |= made
+    return frozenset(kept)
 
 
 def _prepared(body: Graph, n_const: int, n_carry: int, needs: tuple[bool, ...]) -> Graph:

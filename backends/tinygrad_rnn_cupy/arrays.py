@@ -10,7 +10,7 @@ from typing import Any
 import cupy
 
 from tinygrad_rnn.extend import Node, Var
-from tinygrad_rnn.lower import LoopProgram
+from tinygrad_rnn.loop_program import LoopProgram
 
 from . import elements
 

@@ -13,7 +13,7 @@ import cupy
 import numpy as np
 
 from tinygrad_rnn.extend import Node, Var
-from tinygrad_rnn.lower import LoopProgram, Product
+from tinygrad_rnn.loop_program import LoopProgram, Product
 
 from . import compiler
 from .arrays import LoopArrays, contiguous

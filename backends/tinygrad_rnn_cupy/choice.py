@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinygrad_rnn.extend import DType
-from tinygrad_rnn.lower import LoopProgram
+from tinygrad_rnn.loop_program import LoopProgram
 
 from .persistent import Body, Shape
 from .persistent_source import PersistentSource

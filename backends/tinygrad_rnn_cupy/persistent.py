@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinygrad_rnn.extend import Var
-from tinygrad_rnn.lower import LoopProgram, Product, Reduce, Store, Unsupported
+from tinygrad_rnn.loop_program import LoopProgram, Product, Reduce, Store
+from tinygrad_rnn.lower import Unsupported
 
 from .values import Scope, Values
 

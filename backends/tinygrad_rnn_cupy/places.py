@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_rnn.extend import Var
-from tinygrad_rnn.lower import LoopProgram, Product, Unsupported
+from tinygrad_rnn.loop_program import LoopProgram, Product
+from tinygrad_rnn.lower import Unsupported
 
 from .elements import stored
 

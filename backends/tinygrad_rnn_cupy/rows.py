@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinygrad_rnn.extend import Var
-from tinygrad_rnn.lower import Level, Reduce, Store
+from tinygrad_rnn.loop_program import Level, Reduce, Store
 
 from .elements import stored, working
 from .places import Places

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import Literal
 
-from tinygrad_rnn.lower import Level, LoopProgram, Product, Store
+from tinygrad_rnn.loop_program import Level, LoopProgram, Product, Store
 
 from .places import Places
 from .rows import Kernel, Part, kernel

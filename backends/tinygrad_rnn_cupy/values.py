@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from tinygrad_rnn.extend import Node, Var
-from tinygrad_rnn.lower import BARRIERS, LoopProgram
+from tinygrad_rnn.loop_program import LoopProgram
+from tinygrad_rnn.lower import BARRIERS
 
 from .elements import literal, working
 from .operations import expression

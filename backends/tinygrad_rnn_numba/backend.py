@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tinygrad_rnn_numpy import NumpyBackend, kernels, pool
 
+from tinygrad_rnn.column_sums import column_sums
 from tinygrad_rnn.extend import Graph, Node, Program
 from tinygrad_rnn.fuse import fuse
 from tinygrad_rnn.group_body import Fused
@@ -121,7 +122,8 @@ def _grouped(graph: Graph) -> Graph:
 
     graph = with_rows(graph)
     nodes = [_with_groups(n) if n.op.name == "scan" else n for n in graph.nodes]
-    return fuse(fuse_bias(share_stacks(Graph(graph.inputs, nodes, graph.outputs))))
+    graph = column_sums(share_stacks(Graph(graph.inputs, nodes, graph.outputs)))
+    return column_sums(fuse(fuse_bias(graph)))
 
 
 def _with_groups(scan: Node) -> Node:

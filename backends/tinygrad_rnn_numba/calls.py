@@ -123,6 +123,8 @@ class Call:
 
     def _shape(self, v: Var, kind: str) -> tuple[int, ...]:
         shape = v.type.shape
+        if kind == "total":  # one for every block; threads that wait for each other share none
+            return (self.program.rows if self.together else self.blocks, *shape[1:])
         if v in self.loop.local:
             return (self.blocks * self._chunk(0), *shape[1:])
         if v in self.program.padded:
@@ -137,9 +139,11 @@ class Call:
         return self._value(("step", v)) if late else 0
 
     def _starts(self) -> list[Callable[[list[Any]], None]]:
-        """What is copied before the loop runs: carries before the first step."""
+        """What is written before the loop runs: sums of nothing, carries before the first step."""
         todo: list[Callable[[list[Any]], None]] = []
         p = self.program
+        for v in p.totals:
+            todo.append(lambda arrays, i=self.place[v]: arrays[i].fill(0))
         for before, after in p.carry:
             at, to, n = self.place[before], self.place[after], before.type.shape[-1:]
             if after in p.padded:  # rows of the first carry lie as far apart as those of the others
@@ -160,7 +164,7 @@ class Call:
         return todo
 
     def _results(self) -> list[Take]:
-        """How results are taken from the arrays: carries after the last step, then stacks."""
+        """How results are taken from the arrays: carries after the last step, stacks, sums."""
         p, T, reverse = self.program, self.loop.T, self.loop.reverse
         shifted = {after: before for before, after in p.shifted.items()}
         later, earlier = (
@@ -185,6 +189,8 @@ class Call:
                 taken.append(lambda arrays, i=i, part=part: arrays[i][part])
             else:
                 taken.append(lambda arrays, i=i: arrays[i])
+        for v in p.totals:
+            taken.append(lambda arrays, i=self.place[v]: arrays[i].sum(0))
         return taken
 
     # --- sharing -----------------------------------------------------------------------------
@@ -226,6 +232,11 @@ class Call:
             return 0
         if kind == "chunk":
             return self._chunk(rest[0])
+        if kind in ("step", "stride") and rest[0] in p.totals:
+            n = rest[0].type.shape[1]
+            if kind == "stride":
+                return n if self.together else 0
+            return 0 if self.together else rest[0].type.dtype.itemsize * n
         if kind == "row":
             return rest[0].type.dtype.itemsize * self._width(rest[0])
         if kind == "step":

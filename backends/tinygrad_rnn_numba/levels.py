@@ -13,7 +13,8 @@ from typing import Any
 from llvmlite import ir
 
 from tinygrad_rnn.graph import Var
-from tinygrad_rnn.lower import BARRIERS, Level, LoopProgram, Reduce, Store
+from tinygrad_rnn.loop_program import Item, Level, LoopProgram, Reduce, Store, Total
+from tinygrad_rnn.lower import BARRIERS
 
 from . import vmath
 from .operations import operation
@@ -88,7 +89,7 @@ class LevelEmitter:
 
     # --- loops over columns ------------------------------------------------------------------
 
-    def _columns(self, width: int, items: list[Store | Reduce]) -> None:
+    def _columns(self, width: int, items: list[Item]) -> None:
         n = self.sym("size", width)
         before = self.cur
         fn = before.function
@@ -144,13 +145,17 @@ class LevelEmitter:
         for r, f in zip(reduces, finals):
             self._finish(r, f)
 
-    def _body(self, j: Any, items: list[Store | Reduce], sums: list[Any], mask: Any) -> list[Any]:
+    def _body(self, j: Any, items: list[Item], sums: list[Any], mask: Any) -> list[Any]:
         self.memo, self.j, self.mask = {}, j, mask
         new, k = [], 0
         for item in items:
             if isinstance(item, Store):
                 x = self.mat(item.var, item.start, computing=True)
                 self._store(item.var, item.start, x)
+            elif isinstance(item, Total):
+                x = self.mat(item.source, item.start)
+                before = self._load(item.out, self._column(item.out, item.start))
+                self._store(item.out, item.start, self._float(item.out).add(before, x))
             else:
                 x = self.mat(item.source, 0)
                 lanes = self._float(item.source)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.graph import Node, Var
-from tinygrad_rnn.lower import LoopProgram, Product, lower
+from tinygrad_rnn.loop_program import LoopProgram, Product
+from tinygrad_rnn.lower import lower
 
 from . import levels, runtime
 from .assembly import MEMBERS
@@ -69,6 +70,7 @@ class Loop:
 
     def _source(self) -> str:
         body: list[str] = []
+        totals: list[str] = []
         address: dict[Var, str] = {}
         for v in self.program.consts:
             if any(("address", v) in symbols.names for symbols in self.symbols):
@@ -91,6 +93,10 @@ class Loop:
                 address[v] = f"y{i}"
                 at = "t" if v in stacked else "(s & 1)"
                 body.append(f"y{i} = {self.number('base', v)} + {at} * {self.number('step', v)}")
+            elif kind == "total":
+                address[v] = f"z{i}"
+                base, step = self.number("base", v), self.number("step", v)
+                totals.append(f"z{i} = {base} + block * {step}")
             else:
                 address[v] = f"w{i}" if v in self.local else self.number("base", v)
         wait = "if members > 1: barrier(gang, members)"
@@ -110,6 +116,7 @@ class Loop:
             f"size = ({rows} + parts - 1) // parts",
             "lo = block * size",
             f"hi = min({rows}, lo + size)",
+            *totals,
             "first, count, share = lo, hi - lo, 0",
             "if gang != 0:",
             f"    first, count, share = 0, {rows}, block",
@@ -213,4 +220,6 @@ class Loop:
         p = self.program
         n = self.program.node.attrs["n_const"]
         carry = buffers[n : n + len(p.carry)]
-        return (*carry, *[np.empty((self.T, *v.type.shape), v.type.dtype.np) for v in p.ys])
+        ys = [np.empty((self.T, *v.type.shape), v.type.dtype.np) for v in p.ys]
+        sums = [np.zeros(v.type.shape[1:], v.type.dtype.np) for v in p.totals]
+        return (*carry, *ys, *sums)

@@ -19,7 +19,8 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import BackendError
 from tinygrad_rnn.explanation import scans
-from tinygrad_rnn.lower import LoopProgram, lower
+from tinygrad_rnn.loop_program import LoopProgram
+from tinygrad_rnn.lower import lower
 from tinygrad_rnn.passes.shift import share_stacks
 
 from . import nvrtc

@@ -15,7 +15,7 @@ def prune(graph: Graph) -> Graph:
     for node in reversed(graph.nodes):
         if live.isdisjoint(node.outputs):
             continue
-        if node.op.name == "scan":
+        if node.op.name in ("scan", "fused"):
             node = _prune_loop(node, live)
         nodes.append(node)
         live.update(node.inputs)

@@ -18,17 +18,18 @@ from ..ops.creation import Full
 from ..ops.movement import Concat, Slice, reshape, transpose
 from ..primitive import bind
 from ..tensor import Tensor
-from .rewriting import perform, producer, rebuild, tensor_of, var
+from .rewriting import perform, producer, rebuild, tensor_of, uses, var
 
 Rule = Callable[[Node, list[Tensor]], Sequence[Tensor] | None]
 
 
 def simplify(graph: Graph) -> Graph:
     """The graph after all local rules; bodies of loops first."""
-    return rebuild(graph, _rewrite)
+    once = {v for v, n in uses(graph).items() if n == 1}
+    return rebuild(graph, lambda node, args: _rewrite(node, args, once))
 
 
-def _rewrite(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
+def _rewrite(node: Node, args: list[Tensor], once: set[Var]) -> Sequence[Tensor] | None:
     if isinstance(node.attrs.get("body"), Graph):
         attrs = {**node.attrs, "body": simplify(node.attrs["body"])}
         return (
@@ -37,6 +38,10 @@ def _rewrite(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
     folded = _fold(node, args)
     if folded is not None:
         return folded
+    if node.op.name == "transpose" and node.inputs[0] in once:
+        turned = _turned(node, args)
+        if turned is not None:
+            return turned
     rule = RULES.get(node.op.name)
     return rule(node, args) if rule is not None else None
 
@@ -248,6 +253,16 @@ def _contract(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
             args[k] = tensor_of(inside.inputs[0])
             found = True
     return [contract(args[0], args[1], labels[0], labels[1], node.attrs["out"])] if found else None
+
+
+def _turned(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
+    """A product that is only read transposed is made so: its rows then lie one after another."""
+    made = producer(args[0], "contract")
+    if made is None:
+        return None
+    out = tuple(made.attrs["out"][i] for i in node.attrs["perm"])
+    x, y = (tensor_of(v) for v in made.inputs)
+    return [contract(x, y, made.attrs["a"], made.attrs["b"], out)]
 
 
 # --- loops ---------------------------------------------------------------------------------------
