@@ -7,6 +7,7 @@ A state is a uint32[4] tensor: key low, key high, stream, step. Drawing is a fun
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,10 +20,10 @@ from .ops.elementwise import Cast
 from .ops.functions import astype, cos, log, sqrt
 from .ops.movement import narrow, reshape
 from .primitive import bind
-from .tensor import Tensor
+from .tensor import Tensor, Value, wrap
 from .trace import no_grad, untraced
 from .trace import state as trace_state
-from .types import as_dtype, as_shape, default_dtype, float64
+from .types import Shape, as_dtype, as_shape, default_dtype, float64
 
 _NEXT = np.array([0, 0, 0, 1], np.uint32)
 
@@ -75,6 +76,8 @@ def _floating(dtype: Any) -> Any:
 class Generator:
     """A seeded source of random tensors; every draw moves `state` one step on.
 
+    What the step of a `scan` draws is drawn before the loop, for all steps in one draw.
+
     >>> g = Generator(0)
     >>> a, b = g.uniform((2,)), g.uniform((2,))
     >>> (a == b).any().item(), (a == Generator(0).uniform((2,))).all().item()
@@ -85,25 +88,38 @@ class Generator:
         self.state = state_from(seed, stream, backend)
         self.children = 0
 
-    def _advance(self, drawn: tuple[Tensor, Tensor]) -> Tensor:
-        self.state.assign_(drawn[1])
-        return drawn[0]
+    def _draw(self, what: str, shape: Any, draw: Callable[[Shape], Any]) -> Tensor:
+        """What `draw` gives for a shape: numbers, or also the next state. In the step of a loop it
+        draws for all steps, outside, and the step reads its own numbers."""
+        size, tracer = as_shape(shape, what), trace_state.tracer
+        if tracer is not None and tracer.length is not None and not tracer.owns(self.state._value):
+            with untraced(tracer.parent):
+                every = self._draw(what, (tracer.length, *size), draw).to(tracer.backend)
+            tracer.drawn.append(every)
+            kind = every.type.with_shape(size)
+            return wrap(Value(kind, tracer.input(kind), tracer.backend))
+        drawn = draw(size)
+        if isinstance(drawn, tuple):
+            drawn, state = drawn
+            self.state.assign_(state)
+        numbers: Tensor = drawn
+        return numbers
 
     @no_grad()
     def bits(self, shape: Any) -> Tensor:
         """Random uint32 numbers."""
-        return self._advance(bits_from_state(self.state, shape))
+        return self._draw("random bits", shape, lambda n: bits_from_state(self.state, n))
 
     @no_grad()
     def uniform(self, shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = None) -> Tensor:
         """Numbers from [low, high)."""
-        u = self._advance(uniform_from_state(self.state, shape, dtype))
+        u = self._draw("uniform", shape, lambda n: uniform_from_state(self.state, n, dtype))
         return u if (low, high) == (0.0, 1.0) else u * (high - low) + low
 
     @no_grad()
     def normal(self, shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = None) -> Tensor:
         """Normally distributed numbers."""
-        z = self._advance(normal_from_state(self.state, shape, dtype))
+        z = self._draw("normal", shape, lambda n: normal_from_state(self.state, n, dtype))
         return z if (mean, std) == (0.0, 1.0) else z * std + mean
 
     @no_grad()
@@ -111,7 +127,9 @@ class Generator:
         """Booleans that are True with probability p."""
         if not 0 <= p <= 1:
             raise ArgumentError(f"bernoulli: the probability must be in [0, 1], got {p}.")
-        return self.uniform(shape, dtype="float32") < float(p)
+        return self._draw(
+            "bernoulli", shape, lambda n: self.uniform(n, dtype="float32") < float(p)
+        )
 
     @no_grad()
     def randint(self, low: int, high: int, shape: Any) -> Tensor:

@@ -212,7 +212,8 @@ def scan(
         return carry, stack(ys)     # ys in the order of xs
 
     carry, x and y are trees of tensors; xs has leaves [T, ...] and may be None when `length` is
-    given. Tensors that `step` captures (weights) get gradients too. `save`: what the forward loop
+    given. Tensors that `step` captures (weights) get gradients too. Random numbers that it draws
+    (dropout) are drawn before the loop, for all steps. `save`: what the forward loop
     keeps for the backward loop, "auto" (what its derivative reads) or "carry" (recompute the rest).
     A short loop without xs and ys in the step of another one (the stages of a solver, say) is
     written out there, so that the outer loop is one program.
@@ -230,9 +231,10 @@ def scan(
     T = length_of(x_leaves, paths(xs, "xs"), length)
     operands = carry_leaves + x_leaves
     backend = operands[0].backend if operands else get_backend()
-    body, captured, out_def, y_def = _trace_step(
-        step, backend, carry_leaves, carry_def, x_leaves, x_def
+    body, captured, drawn, out_def, y_def = _trace_step(
+        step, backend, T, carry_leaves, carry_def, x_leaves, x_def
     )
+    x_leaves += drawn
     body, captured = hoist(body, captured)
     attrs = {
         "body": body, "n_const": len(captured), "n_carry": len(carry_leaves), "length": T,
@@ -254,13 +256,16 @@ def scan(
 def _trace_step(
     step: Callable[[Any, Any], Any],
     backend: Backend,
+    length: int,
     carry: Sequence[Tensor],
     carry_def: Any,
     xs: Sequence[Tensor],
     x_def: Any,
-) -> tuple[Graph, list[Tensor], Any, Any]:
-    """The body `consts, carry, x -> carry, y`, the captured tensors, the trees of both results."""
+) -> tuple[Graph, list[Tensor], list[Tensor], Any, Any]:
+    """The body `consts, carry, x, drawn -> carry, y`, the captured tensors, the random numbers that
+    were drawn for it, the trees of both results."""
     with Tracer(STEP, backend) as tracer:
+        tracer.length = length
 
         def fresh(t: Type) -> Tensor:
             return wrap(Value(t, tracer.input(t), backend))
@@ -280,7 +285,7 @@ def _trace_step(
         graph = tracer.finish(outputs, captured=False)
     captures = list(tracer.captures.values())
     body = Graph([*(cap.var for cap in captures), *graph.inputs], graph.nodes, graph.outputs)
-    return body, [cap.handle for cap in captures], out_def, y_def
+    return body, [cap.handle for cap in captures], tracer.drawn, out_def, y_def
 
 
 # --- the derivative ------------------------------------------------------------------------------

@@ -60,7 +60,8 @@ class Tracer:
     `what` names the function in messages. `assigns` says whether tensors from outside may be
     assigned to (they become outputs of the graph), `gradients` whether their `.grad` may change.
     `share=True` records equal nodes once, and keeps in `producers` the node that made each variable
-    (passes look at it).
+    (passes look at it). The step of a loop has its `length`; `drawn` are random numbers for all of
+    its steps, of which a step reads its own.
     """
 
     def __init__(
@@ -85,6 +86,8 @@ class Tracer:
         self.share: dict[Any, tuple[Var, ...]] | None = {} if share else None
         self.producers: dict[Var, Node] = {}
         self.parent: Tracer | None = None
+        self.length: int | None = None
+        self.drawn: list[Any] = []
 
     def __enter__(self) -> Tracer:
         self.parent, self.outer = state.tracer, (state.grad, state.quiet)
@@ -254,10 +257,14 @@ class enable_grad(no_grad):
 
 
 class untraced:
-    """Inside, operations are computed at once, even while a function is recorded."""
+    """Inside, operations are computed at once, even while a function is recorded, or recorded by
+    the tracer that is given."""
+
+    def __init__(self, outside: Tracer | None = None):
+        self.outside = outside
 
     def __enter__(self) -> None:
-        self.tracer, state.tracer = state.tracer, None
+        self.tracer, state.tracer = state.tracer, self.outside
 
     def __exit__(self, *_: object) -> None:
         state.tracer = self.tracer

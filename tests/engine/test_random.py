@@ -193,5 +193,5 @@ def test_errors():
     with pytest.raises(ValueError, match=r"u32\[3\].*u32\[4\]"):
         bits_from_state(state_from(0)[:3], (2,))
     with pytest.raises(RuntimeError, match=r"scan.*u32\[4\].*carry"):
-        tg.scan(lambda c, x: (c + g.uniform(()), None), tg.tensor(0.0), tg.ones((3,)))
+        tg.scan(lambda c, x: (c, g.state.assign_(g.state + 1)), tg.tensor(0.0), tg.ones((3,)))
     assert g.state.tolist() == [0, 0, 0, 0]
