@@ -1,4 +1,4 @@
-"""All of the conformance suite on the fake device: some minutes, so CI runs a part of it.
+"""All of the conformance suite on the fake device: three minutes of one core; CI runs a part of it.
 
 cd tests && python -m gpu_source.conformance [auto|graph|persistent|launches] [LEVEL]
 """
