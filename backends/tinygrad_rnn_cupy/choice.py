@@ -18,6 +18,7 @@ from typing import NamedTuple
 from tinygrad_rnn.extend import DType
 from tinygrad_rnn.loop_program import LoopProgram
 
+from .elements import stored
 from .persistent import Body, Shape
 from .persistent_source import PersistentSource
 from .steps import Cycle
@@ -61,10 +62,9 @@ class Problem(NamedTuple):
     @property
     def kind(self) -> str:
         """The arithmetic of products."""
-        names = {"float16": "f16", "bfloat16": "bf16"}
-        return names.get(self.dtype.name) or (
-            "tf32" if self.tf32 and self.dtype.name == "float32" else "fma"
-        )
+        if self.dtype.wide is not self.dtype:
+            return stored(self.dtype)
+        return "tf32" if self.tf32 and self.dtype.name == "float32" else "fma"
 
     @property
     def speed(self) -> float:

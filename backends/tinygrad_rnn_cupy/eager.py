@@ -1,4 +1,5 @@
-"""Kernels that differ from NumPy's: gathering without looking at values, random bits, erf.
+"""Kernels that differ from NumPy's: gathering without looking at values, random bits, and what
+CuPy has no code for in bfloat16, or computes in halves with more than one rounding.
 
 In: CuPy arrays (any module with CuPy's interface, so that the code runs in tests without a GPU).
 """
@@ -9,12 +10,17 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_rnn.extend import wide
+
 Kernel = Callable[..., Any]
 
 
 def table(xp: Any, erf: Kernel, scatter_add: Kernel) -> dict[str, Kernel]:
-    return {
-        "erf": functools.partial(_erf, xp, erf),
+    again = {"mod": xp.remainder, "floordiv": xp.floor_divide, "erf": erf,
+             "argmax": lambda x, axis: xp.argmax(x, axis),
+             "argsort": lambda x, axis: xp.argsort(x, axis, kind="stable")}  # fmt: skip
+    return {name: _in_float32(kernel) for name, kernel in again.items()} | {
+        "where": functools.partial(_where, xp),
         "take": functools.partial(_take, xp),
         "scatter_add": scatter_add,
         "random_bits": functools.partial(_philox, xp),
@@ -25,12 +31,29 @@ def table(xp: Any, erf: Kernel, scatter_add: Kernel) -> dict[str, Kernel]:
 
 def _zero_wins(xp: Any, op: Kernel, a: Any, b: Any) -> Any:
     """op(a, b), 0 where a is 0: without the look at the values that would wait for the device."""
-    return xp.where(a == 0, xp.zeros((), a.dtype), op(a, b))
+    return _where(xp, a == 0, xp.zeros((), a.dtype), op(a, b))
 
 
-def _erf(xp: Any, erf: Kernel, x: Any) -> Any:
-    """CuPy's own makes float64 of halves."""
-    return erf(x.astype(xp.float32)).astype(x.dtype) if x.dtype.itemsize == 2 else erf(x)
+def _in_float32(kernel: Kernel) -> Kernel:
+    """The kernel, for halves in float32 and rounded once."""
+
+    def run(*arrays: Any, **attrs: Any) -> Any:
+        dtype = arrays[0].dtype
+        sums = wide(dtype)
+        if sums == dtype:
+            return kernel(*arrays, **attrs)
+        found = kernel(*[a.astype(sums) for a in arrays], **attrs)
+        return found.astype(dtype) if found.dtype == sums else found
+
+    return run
+
+
+def _where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
+    """Halves are chosen by their bits: CuPy's own makes float32 of bfloat16."""
+    dtype = a.dtype
+    if wide(dtype) == dtype:
+        return xp.where(condition, a, b)
+    return xp.where(condition, a.view(xp.uint16), b.view(xp.uint16)).view(dtype)
 
 
 def _take(xp: Any, x: Any, indices: Any, axis: int) -> Any:

@@ -7,19 +7,15 @@ from typing import Any
 
 from tinygrad_rnn.extend import DType
 
-#: Types whose values are computed with in another one.
-_WORKING = {"float16": "f32", "bfloat16": "f32", "bool": "bool"}
-_STORED = {"float16": "f16", "bfloat16": "bf16", "bool": "b8"}
-
 
 def stored(dtype: DType) -> str:
     """The name of an element in memory."""
-    return _STORED.get(dtype.name) or f"{dtype.kind}{8 * dtype.itemsize}"
+    return "b8" if dtype.is_bool else dtype.short
 
 
 def working(dtype: DType) -> str:
     """The name of the type that an element is computed in."""
-    return _WORKING.get(dtype.name) or stored(dtype)
+    return "bool" if dtype.is_bool else dtype.wide.short
 
 
 def bits(value: Any, dtype: DType) -> int:

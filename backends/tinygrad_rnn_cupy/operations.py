@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tinygrad_rnn.extend import Node
 
-from .elements import working
+from .elements import stored, working
 
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "equal": "==", "less": "<", "less_equal": "<=",
@@ -47,7 +47,6 @@ def _cast(node: Node, x: str) -> str:
     new, old = node.attrs["dtype"], node.inputs[0].type.dtype
     if new.is_bool:
         return f"{x} != 0"
-    if new.name in ("float16", "bfloat16") and new is not old:
-        rounded = "as_f16" if new.name == "float16" else "as_bf16"
-        return f"{rounded}((f32){x})"
+    if new.wide is not new and new is not old:
+        return f"as_{stored(new)}((f32){x})"
     return f"({working(new)}){x}"

@@ -32,8 +32,7 @@ class PersistentLoop(LoopArrays):
         room = Room.of(problem, shape)
         self.shared = room.bytes
         self.printed = PersistentSource(body, shape, self.shared)
-        itemsize = 2 if shape.kind in ("f16", "bf16") else 8 if problem.dtype.itemsize == 8 else 4
-        self.exchange_bytes = shape.groups * 2 * room.rows * room.pitch * itemsize
+        self.exchange_bytes = shape.groups * 2 * room.rows * room.pitch * problem.dtype.itemsize
         self.finals = [v for _, v in program.carry if v not in self.stacked]
         self.functions: dict[int, Any] = {}
         self.lock = threading.Lock()

@@ -33,7 +33,6 @@ from tinygrad_rnn.bench.cells_ours import CELLS as OUR_CELLS
 from tinygrad_rnn.bench.theirs_torch import CELLS as THEIR_CELLS
 from tinygrad_rnn.bench.theirs_torch import loop as their_loop
 from tinygrad_rnn.explanation import scans
-from tinygrad_rnn.types import DTYPES
 
 BUILT_IN = ("lstm", "gru", "rnn")
 WIDTHS, BATCHES, STEPS = (128, 256, 512, 768, 1024), (1, 16, 64, 128), 1024
@@ -79,8 +78,6 @@ class Row(NamedTuple):
 def rows(steps: int, quick: bool) -> Iterator[Row]:
     """The most telling first."""
     precisions = ["float32", "tf32", "bfloat16", "float16"]
-    if "bfloat16" not in [d.name for d in DTYPES]:
-        precisions.remove("bfloat16")
     modes = ("train", "forward")
     seen = set()
     few = itertools.product(["lstm", "gru", "rnn"], modes, precisions, (256, 1024), (16, 64))
@@ -139,8 +136,8 @@ def ours(row: Row, data: Data, backend: Any) -> Side:
         x, dy = put(data.x, True), put(data.dy)
         if row.model in BUILT_IN:
             layer = getattr(tg.nn, row.model.upper())(row.H, row.H).to(backend, dtype)
-            layer.load_state_dict({n: a.astype(dtype) for n, a in data.weights.items()}
-                                  if dtype != "bfloat16" else data.weights)  # fmt: skip
+            numbers = tg.types.as_dtype(dtype).np
+            layer.load_state_dict({n: a.astype(numbers) for n, a in data.weights.items()})
             weights = list(layer.parameters())
             forward = lambda: layer(x)[0]  # noqa: E731
         else:
@@ -340,6 +337,7 @@ def main() -> int:
     if args.rehearse:
         todo = [Row(m, mode, p, 4, 2, 3) for m, mode, p in (
             ("lstm", "train", "float32"), ("gru", "forward", "tf32"), ("rnn", "train", "float16"),
+            ("lstm", "train", "bfloat16"),
             ("mgu", "train", "float32"), ("layernorm-lstm", "train", "float32"),
             ("lstm", "penalty", "float32"))]  # fmt: skip
     machine = about(device)

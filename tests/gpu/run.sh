@@ -73,7 +73,7 @@ section "versions" "$python" -c '
 import importlib.metadata as m, platform
 print("python", platform.python_version())
 for d in sorted(m.distributions(), key=lambda d: d.name.lower()):
-    if d.name.lower().split("-")[0] in ("numpy", "numba", "nvidia", "torch", "cupy", "pytest", "tinygrad_rnn"):
+    if d.name.lower().split("-")[0] in ("numpy", "numba", "nvidia", "torch", "cupy", "pytest", "tinygrad_rnn", "ml_dtypes"):
         print(d.name, d.version)'
 section "backends" "$python" -m tinygrad_rnn backends
 if [ -z "$rehearse" ]; then

@@ -123,11 +123,14 @@ def test_devices_are_chosen_by_number(backend: Any, monkeypatch: Any) -> None:
         backend.device = 0
 
 
-def test_arrays_of_others_enter_and_leave_without_a_copy(backend: Any, rng: Any) -> None:
-    theirs = fake.arrays.array(rng.normal(size=(3, 4)).astype("f4"))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_arrays_of_others_enter_and_leave_without_a_copy(
+    backend: Any, dtype: str, rng: Any
+) -> None:
+    theirs = fake.arrays.array(rng.normal(size=(3, 4)).astype(tg.types.as_dtype(dtype).np))
     with tg.use_backend(backend):
         x = tg.from_dlpack(theirs)
-        assert x.backend is backend and x.shape == (3, 4) and x.dtype == tg.float32
+        assert x.backend is backend and x.shape == (3, 4) and x.dtype == dtype
         assert x._value.data.data.ptr == theirs.data.ptr == tg.from_dlpack(x)._value.data.data.ptr
         turned = tg.from_dlpack(theirs.T, copy=False)
         assert fake.arrays.from_dlpack(x).data.ptr == theirs.data.ptr
@@ -195,7 +198,8 @@ def test_tf32_is_the_same_choice_everywhere(backend: Any, tf32: bool, rng: Any) 
             cublas.asked.clear()
             _ = x.astype("float64") @ x.T.astype("float64")
             _ = x.astype("float16") @ x.T.astype("float16")
-            assert cublas.asked == [cublas.F64, cublas.F32]
+            _ = x.astype("bfloat16") @ x.T.astype("bfloat16")
+            assert cublas.asked == [cublas.F64, cublas.F32, cublas.F32]
     finally:
         backend.settings.tf32 = False
 

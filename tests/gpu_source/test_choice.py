@@ -31,7 +31,7 @@ def test_what_is_chosen_fits(device: Device) -> None:
     for H in (1, 7, 64, 200, 512, 1024, 1536):
         for B in (1, 3, 16, 100):
             for dtype, tf32 in (("float32", False), ("float32", True), ("float64", False),
-                                ("float16", False)):  # fmt: skip
+                                ("float16", False), ("bfloat16", False)):  # fmt: skip
                 for back in (False, True):
                     problem = lstm(H, B, dtype, tf32, back)
                     shape = choose(problem, device).shape

@@ -46,7 +46,8 @@ def programs(
 ) -> tuple[LoopProgram, ...]:  # fmt: skip
     """All loops of forward and backward (and of backward through backward), lowered."""
     layer = LAYERS[name](hidden).to(dtype)
-    x = tg.tensor(np.ones((4, batch, 5), dtype), requires_grad=True)
+    x = tg.ones((4, batch, 5), dtype)
+    x.requires_grad = True
     lengths = np.arange(batch) % 5 if ragged else None
 
     def step(x: Any) -> Any:
@@ -89,6 +90,13 @@ def test_layers_compile(name: str, device: str) -> None:
 
 
 @needs_nvrtc
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_layers_in_halves_compile(dtype: str) -> None:
+    for source in sources("layer-norm LSTM", ragged=True, dtype=dtype):
+        compiled(source, "80")
+
+
+@needs_nvrtc
 @pytest.mark.parametrize("device", DEVICES)
 def test_second_order_compiles(device: str) -> None:
     found = sources("LSTM", second=True, dtype="float64")
@@ -99,7 +107,7 @@ def test_second_order_compiles(device: str) -> None:
 
 @needs_nvrtc
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("kind", ["float64", "float32", "tf32", "float16"])
+@pytest.mark.parametrize("kind", ["float64", "float32", "tf32", "float16", "bfloat16"])
 def test_persistent_kernels_compile(kind: str, device: str) -> None:
     """At sizes that people use; no register is spilled to memory."""
     dtype = "float32" if kind == "tf32" else kind

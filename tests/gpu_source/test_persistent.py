@@ -46,7 +46,7 @@ def how(backend: Any, make: Callable[[], Any], x: np.ndarray, dtype: str = "floa
     """How the loops of a layer run, forwards and backwards."""
     layer = make().to(backend, dtype)
     with tg.use_backend(backend):
-        t = tg.tensor(x.astype(dtype), requires_grad=True)
+        t = tg.tensor(x, dtype, requires_grad=True)
 
         def loss(t: Any) -> Any:
             y, _ = layer(t)
@@ -122,9 +122,12 @@ def test_tf32(forced, weights_16, rng):
     assert max(map(distance, results(make, backend, "f4", x), truth)) < 2e-6
 
 
-def test_half_precision(forced, rng):
+@pytest.mark.parametrize("road", ["persistent", "graph"])
+@pytest.mark.parametrize("dtype, limit", [("float16", 6e-3), ("bfloat16", 4e-2)])
+def test_half_precision(backend, forced, dtype, limit, road, rng):
     """Stored in 16 bits, summed in 32."""
-    backend, x = forced(4, 2), rng.normal(size=(4, 5, 3))
+    backend, x = forced(4, 2) if road == "persistent" else backend, rng.normal(size=(4, 5, 3))
+    kind = tg.types.as_dtype(dtype)
 
     def make() -> Any:
         return nn.Recurrent(CELLS["gru"](3, 6))
@@ -132,16 +135,19 @@ def test_half_precision(forced, rng):
     def run(backend: Any, dtype: str) -> list[np.ndarray]:
         layer = make().to(backend, dtype)
         with tg.use_backend(backend):
-            t = tg.tensor(x.astype(dtype), requires_grad=True)
+            t = tg.tensor(x, dtype, requires_grad=True)
             y, _ = layer(t)
             (y * y).sum().backward()
             found = (y, t.grad, *[p.grad for p in layer.parameters()])
             with fake.allowed_to_wait():
                 return [v.detach().numpy() for v in found]
 
-    assert all(", f16" in text for text in how(backend, make, x, "float16"))
-    for a, b in zip(run(backend, "float16"), run("numpy", "float64"), strict=True):
-        assert a.dtype == np.float16 and distance(a, b) < 6e-3
+    start = "persistent" if road == "persistent" else "CUDA graph"
+    roads = how(backend, make, x, dtype)
+    assert len(roads) == 2 and all(text.startswith(start) for text in roads)
+    assert road == "graph" or all(f", {kind.short}" in text for text in roads)
+    for a, b in zip(run(backend, dtype), run("numpy", "float64"), strict=True):
+        assert a.dtype == kind and distance(a, b) < limit
 
 
 def test_the_order_of_threads_decides_nothing(forced, thread_order, rng):

@@ -62,6 +62,7 @@ def test_the_bench_measures_the_backend(backend: Any, monkeypatch: Any) -> None:
         for row in (
             bench.Row("lstm", "train", "tf32", 4, 2, 3),
             bench.Row("gru", "forward", "float16", 4, 2, 3),
+            bench.Row("lstm", "train", "bfloat16", 4, 2, 3),
             bench.Row("lstm", "penalty", "float32", 4, 2, 3),
             bench.Row("mgu", "train", "float32", 4, 2, 3),
         ):

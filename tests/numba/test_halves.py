@@ -1,4 +1,4 @@
-"""Loops in float16: refused by name and run by NumPy's kernels, as is a float16 part of a loop."""
+"""Loops in halves: refused by name and run by NumPy's kernels, as is a part of a loop in halves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.backend import get_backend, optimize
 
 
+@pytest.mark.parametrize("dtype", [tg.float16, tg.bfloat16], ids=str)
 @pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM])
-def test_a_layer_in_float16(layer, rng):
-    x, dy = rng.normal(size=(2, 5, 3, 4)).astype("f2")
+def test_a_layer_in_halves(layer, dtype, rng):
+    x, dy = rng.normal(size=(2, 5, 3, 4)).astype(dtype.np)
     found, report = [], {}
     for backend in ("numpy", "numba"):
         with tg.use_backend(backend):
-            m = layer(4, 4, rng=0).to("float16")
+            m = layer(4, 4, rng=0).to(dtype)
 
             @tg.jit
             def step(x, dy, m=m):
@@ -29,17 +30,20 @@ def test_a_layer_in_float16(layer, rng):
             found.append([y, *[p.grad.numpy() for p in m.parameters()]])
             report = dict(get_backend(backend).report(optimize(step.recordings[0].graph)))
     for a, b in zip(*found, strict=True):
-        assert a.dtype == np.float16 and np.abs(b).max() > 0.01
-        np.testing.assert_allclose(a, b, rtol=0, atol=4e-3 * np.abs(b).max())
-    assert report["scan"].startswith("loop over NumPy kernels: f16[")
+        assert a.dtype == dtype and np.abs(b).max() > 0.01
+        a, b = a.astype("f8"), b.astype("f8")
+        limit = 4 * tg.finfo(dtype).eps * np.abs(b).max()
+        np.testing.assert_allclose(a, b, rtol=0, atol=limit)
+    assert report["scan"].startswith(f"loop over NumPy kernels: {dtype.short}[")
 
 
-def test_a_step_that_is_partly_in_float16(rng):
+@pytest.mark.parametrize("dtype", [tg.float16, tg.bfloat16], ids=str)
+def test_a_step_that_is_partly_in_halves(dtype, rng):
     h, x = rng.normal(size=(3, 5)).astype("f4"), rng.normal(size=(4, 3, 5)).astype("f4")
 
     def run(h, x):
         def step(h, x):
-            rounded = (h * 3).astype("float16").astype("float32")
+            rounded = (h * 3).astype(dtype).astype("float32")
             h = tg.tanh(rounded + x)
             return h, h
 
@@ -49,4 +53,4 @@ def test_a_step_that_is_partly_in_float16(rng):
     for backend in ("numpy", "numba"):
         with tg.use_backend(backend):
             found.append(tg.jit(run)(tg.tensor(h), tg.tensor(x)).numpy())
-    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=2e-3)
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=2 * tg.finfo(dtype).eps)

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn import dlpack
+from tinygrad_rnn.types import as_dtype, kind_of
+
 from . import device, memory
 
 METHODS = (
@@ -67,7 +70,7 @@ class ndarray:
         return 2, 0
 
     def __dlpack__(self, *, stream: int | None = None) -> Any:
-        return self._host.__dlpack__(max_version=(1, 0))
+        return dlpack.export(self._host, as_dtype(self.dtype), max_version=(1, 0))
 
     def __bool__(self) -> bool:
         device.wait("bool(ndarray)")
@@ -172,7 +175,7 @@ def ascontiguousarray(x: ndarray) -> ndarray:
 def from_dlpack(x: Any) -> ndarray:
     """Without a copy, as long as the memory is the device's."""
     assert x.__dlpack_device__() == (2, 0)
-    return ndarray(np.from_dlpack(_OnHost(x)))
+    return ndarray(dlpack.receive(_OnHost(x)))
 
 
 class _OnHost:
@@ -190,6 +193,22 @@ class _OnHost:
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     return wrap(np.take(unwrap(x), unwrap(indices), axis, mode="wrap"))
+
+
+def where(condition: ndarray, x: ndarray, y: ndarray) -> Any:
+    """It knows no bfloat16, and takes the next dtype that it knows."""
+    dtype = np.float32 if kind_of(x.dtype) != x.dtype.kind else x.dtype
+    return _lifted(np.where)(condition, x.astype(dtype), y.astype(dtype))
+
+
+def _without_bfloat16(function: Any) -> Any:
+    @functools.wraps(function)
+    def run(x: ndarray, *args: Any, **kwargs: Any) -> Any:
+        if kind_of(x.dtype) != x.dtype.kind:
+            raise TypeError(f"{function.__name__} of {x.dtype}")
+        return _lifted(function)(x, *args, **kwargs)
+
+    return run
 
 
 def erf(x: ndarray) -> ndarray:
@@ -211,5 +230,7 @@ def functions() -> dict[str, Any]:
     for part, names in PARTS.items():
         functions_of_part = {name: _lifted(getattr(getattr(np, part), name)) for name in names}
         out[part] = SimpleNamespace(**functions_of_part)
-    own = (empty, array, asarray, asnumpy, ascontiguousarray, take, from_dlpack)
+    for function in (np.argmax, np.argsort):
+        out[function.__name__] = _without_bfloat16(function)
+    own = (where, empty, array, asarray, asnumpy, ascontiguousarray, take, from_dlpack)
     return out | {f.__name__: f for f in own} | {"ndarray": ndarray, "ufunc": ufunc}

@@ -7,11 +7,13 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from .device import enqueue, get_current_stream, here
 
-KINDS = {0: np.dtype("f4"), 1: np.dtype("f8"), 2: np.dtype("f2")}
+KINDS = {0: np.dtype("f4"), 1: np.dtype("f8"), 2: np.dtype("f2"),
+         14: np.dtype(ml_dtypes.bfloat16)}  # fmt: skip
 F32, TF32, F64 = 68, 77, 70
 #: how products were asked to be summed, for tests to look at
 asked: list[int] = []
