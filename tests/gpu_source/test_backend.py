@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn
+from tinygrad_rnn import dlpack, nn
 from tinygrad_rnn.errors import ArgumentError, BackendError
 
 from . import fake
@@ -152,7 +152,7 @@ def test_arrays_of_others_enter_and_leave_without_a_copy(
 
 class _Copying(fake.arrays._OnHost):
     def taken(self) -> Any:
-        return fake.arrays.ndarray(np.from_dlpack(self))
+        return fake.arrays.ndarray(dlpack.receive(self))
 
     def __dlpack__(self, **_: Any) -> Any:
         return self.x.__dlpack__(stream=1, copy=True)
