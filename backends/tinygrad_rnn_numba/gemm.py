@@ -19,8 +19,9 @@ from . import objects, runtime
 from .target import target
 from .tiles import panel_width, tile
 
-#: Rows of A that stay in the cache while all panels of a thread pass; steps of k packed at once.
-ROWS, DEPTH = 128, 256
+#: Rows of A that stay in the cache while all panels of a thread pass: as they lie, or packed, which
+#: then should leave room in the first cache; steps of k packed at once.
+ROWS, PACKED_ROWS, DEPTH = 128, 64, 256
 #: Below this many multiplications a call of NumPy's costs less than ours.
 SMALLEST = 1 << 18
 #: From this many panels per thread on, packing a turned A pays.
@@ -40,6 +41,7 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
     from . import intrinsics
 
     size, step, width = bits // 8, target().rows, panel_width(bits // 8)
+    height = PACKED_ROWS if packed_a else ROWS
     strip = _strip(bits, turned, packed_a)
     copy, merge, gather, load = _copier(bits), _merger(bits), _gatherer(bits), intrinsics.load
     fill = _filler(bits)
@@ -59,17 +61,17 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
         else:
             part = (M + step * blocks - 1) // (step * blocks) * step
             i0, i1 = block * part, min(M, block * part + part)
-        mine = work + block * size * (share * DEPTH * width + ROWS * width + packs * ROWS * DEPTH)
+        mine = work + block * size * (share * DEPTH * width + height * (width + packs * DEPTH))
         edge = mine + size * share * DEPTH * width
-        packed = edge + size * ROWS * width
+        packed = edge + size * height * width
         for k0 in range(0, K, DEPTH):
             depth = min(DEPTH, K - k0)
             for p in range(p0, p1):
                 columns = min(width, N - p * width)
                 copy(b + size * (k0 * sk + p * width * sn), sk, sn, depth, columns,
                      mine + size * (p - p0) * DEPTH * width)  # fmt: skip
-            for i in range(i0, i1, ROWS):
-                rows = min(ROWS, i1 - i)
+            for i in range(i0, i1, height):
+                rows = min(height, i1 - i)
                 if packs:
                     gather(a + size * (i + k0 * lda), lda, depth, rows, packed)
                     left, ld = packed, step
@@ -308,8 +310,9 @@ def matmul(left: Any, right: Any, out: Any, bias: Any = None) -> bool:
     blocks = max(1, min(runtime.threads(), M // target().rows if by_rows else panels))
     share = panels if by_rows else -(-panels // blocks)
     packed = turned and share >= PACKED
+    height = PACKED_ROWS if packed else ROWS
     work = pool.empty(
-        (blocks * (share * DEPTH * width + ROWS * (width + packed * DEPTH)),), left.dtype
+        (blocks * (share * DEPTH * width + height * (width + packed * DEPTH)),), left.dtype
     )
     numbers = np.array(
         [M, K, N, runtime.address(left), lda // size, runtime.address(right),
