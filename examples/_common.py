@@ -264,6 +264,14 @@ class Run:
         print(f"{self.name}: " + "; ".join(line))
 
 
+def show_image(axis: Any, image: np.ndarray, title: str = "", right: bool = True) -> None:
+    """An image [H,W] in grey, 1 is black; its title is red where the answer is wrong."""
+    axis.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    axis.set_title(title, fontsize=16, color="black" if right else COLORS[1])
+
+
 def choose_backend(name: str | None) -> None:
     """Use the backend of --backend or TINYGRAD_RNN_BACKEND, else the best that a CPU has."""
     usable = {info.name for info in tg.list_backends() if info.missing is None}

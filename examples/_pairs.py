@@ -76,3 +76,20 @@ def read_module(module: Path) -> list[str]:
             f"/usr/share/sword/modules/texts/ztext"
         ) from error
     return found
+
+
+def nearest(known: list[Pair], sources: list[list[str]]) -> list[list[str]]:
+    """The translation of the known text that shares the most pairs of neighbours."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for i, (source, _) in enumerate(known):
+        for pair in set(zip(["^", *source], [*source, "$"])):
+            places.setdefault(pair, []).append(i)
+    where = {pair: np.array(numbers) for pair, numbers in places.items()}
+    sizes = np.array([8 + len(source) for source, _ in known])
+    found = []
+    for source in sources:
+        pairs = set(zip(["^", *source], [*source, "$"]))
+        shared = np.concatenate([where[p] for p in pairs if p in where] or [np.zeros(0, int)])
+        best = np.argmax(np.bincount(shared, minlength=len(known)) / sizes)
+        found.append(known[best][1])
+    return found

@@ -199,3 +199,13 @@ def full_bars(words: list[str]) -> list[bool]:
     lines = [at for at, note in timeline(words) if note is None]
     whole = 16 * Fraction(words[0].removeprefix("M:"))
     return [end - begin == whole for begin, end in itertools.pairwise(lines[:-1])]
+
+
+def longest_copy(words: list[str], songs: str) -> int:
+    """How many events in a row of a tune stand in one of the songs that were read."""
+    best = begin = 0
+    for end in range(1, len(words) + 1):
+        while begin < end and f" {' '.join(words[begin:end])} " not in songs:
+            begin += 1
+        best = max(best, end - begin)
+    return best

@@ -16,12 +16,12 @@ counts the beats of a bar, and knows when a line should end.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import _tunes
 import numpy as np
 from _common import COLORS, Report, Run, Score, example
+from _ngrams import NGram
 from _training import Descent, forever
 
 import tinygrad_rnn as tg
@@ -70,36 +70,6 @@ class Composer(nn.Module):
         return [[int(metre), *tune] for metre, tune in zip(metres, drawn)]
 
 
-class NGram:
-    """p(x | the last n - 1 events) as counted, by Witten and Bell.
-
-    p = (count of x + d p_shorter(x)) / (count of all + d), where d is how many different events
-    followed this context, and p_shorter knows one event less of it.
-    """
-
-    def __init__(self, tunes: Sequence[np.ndarray], n: int, events: int) -> None:
-        self.n, self.events = n, events
-        self.counts: dict[tuple, Counter] = defaultdict(Counter)
-        for tune in (tune.tolist() for tune in tunes):
-            for t in range(1, len(tune)):
-                for size in range(min(n, t + 1)):
-                    self.counts[tuple(tune[t - size : t])][tune[t]] += 1
-
-    def probability(self, context: tuple, x: int) -> float:
-        shorter = self.probability(context[1:], x) if context else 1 / self.events
-        if (seen := self.counts.get(context)) is None:
-            return shorter
-        return (seen[x] + len(seen) * shorter) / (seen.total() + len(seen))
-
-    def bits(self, tunes: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """-log2 p of every event but the first of each tune."""
-
-        def p(tune: list[int], t: int) -> float:
-            return self.probability(tuple(tune[max(0, t - self.n + 1) : t]), tune[t])
-
-        return [-np.log2([p(tune.tolist(), t) for t in range(1, len(tune))]) for tune in tunes]
-
-
 def pairs(tunes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Events and those after them, int64[T,B] each, padded."""
     x, _ = data.pad_sequences([tune[:-1] for tune in tunes], multiple=16)
@@ -124,16 +94,6 @@ def train(run: Run, model: Composer, tunes: list[np.ndarray], epochs: int, lr: f
     for _, batch in zip(descent.steps(run, epochs * len(loader)), forever(loader)):
         run.show(step(*batch) / np.log(2), "bits per event")
     return run.loss
-
-
-def longest_copy(words: list[str], songs: str) -> int:
-    """How many events in a row of a tune stand in one of the songs that were read."""
-    best = begin = 0
-    for end in range(1, len(words) + 1):
-        while begin < end and f" {' '.join(words[begin:end])} " not in songs:
-            begin += 1
-        best = max(best, end - begin)
-    return best
 
 
 def draw_tune(axis, words: list[str], title: str) -> None:
@@ -218,7 +178,7 @@ def main(
         (run.out / f"tune_{k}.abc").write_text(abc, encoding="utf-8")
         (run.out / f"tune_{k}.mid").write_bytes(_tunes.to_midi(_tunes.notes(words)))
         print(abc)
-        copied = longest_copy(words[1:], f" {read} ")
+        copied = _tunes.longest_copy(words[1:], f" {read} ")
         draw_tune(axes[k - 1], words, f"tune_{k}.mid: at most {copied} events in a row copied")
     draw_bits(axes[3], bits)
     whole = [full for tune in wrote for full in _tunes.full_bars(tune)]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from _common import Report, Run, Score, example, need
-from _pairs import Pair, dates, phonemes, verses
+from _pairs import Pair, dates, nearest, phonemes, verses
 from _training import Descent, forever
 
 import tinygrad_rnn as tg
@@ -136,23 +136,6 @@ class Task:
         with tg.no_grad():
             weights = self.model(tg.tensor(x), lengths, tg.tensor(y))[1].numpy()
         return weights[: len(pair[1]), 0, : len(pair[0])]
-
-
-def nearest(known: list[Pair], sources: list[list[str]]) -> list[list[str]]:
-    """The translation of the known text that shares the most pairs of neighbours."""
-    places: dict[tuple[str, str], list[int]] = {}
-    for i, (source, _) in enumerate(known):
-        for pair in set(zip(["^", *source], [*source, "$"])):
-            places.setdefault(pair, []).append(i)
-    where = {pair: np.array(numbers) for pair, numbers in places.items()}
-    sizes = np.array([8 + len(source) for source, _ in known])
-    found = []
-    for source in sources:
-        pairs = set(zip(["^", *source], [*source, "$"]))
-        shared = np.concatenate([where[p] for p in pairs if p in where] or [np.zeros(0, int)])
-        best = np.argmax(np.bincount(shared, minlength=len(known)) / sizes)
-        found.append(known[best][1])
-    return found
 
 
 def wrong(written: list[list[str]], targets: list[list[str]]) -> float:

@@ -15,7 +15,7 @@ Baseline: the same network without recurrence, h(t) = GRU(0, x(t)).
 from __future__ import annotations
 
 import numpy as np
-from _common import Report, Run, Score, example, need
+from _common import Report, Run, Score, example, need, show_image
 from _training import Descent
 
 import tinygrad_rnn as tg
@@ -104,12 +104,9 @@ def draw(run: Run, frames: np.ndarray, what: np.ndarray, where: np.ndarray, ways
     for film in range(2):
         for t in range(FRAMES):
             axis = axes[2 * film + t // (FRAMES // 2), t % (FRAMES // 2)]
-            axis.imshow(frames[t, film], cmap="gray_r", vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[])
-            axis.grid(False)
             said = f"{what[t, film]}" + (f", {WAYS[where[t, film]]}" if t else "")
             right = t == 0 or where[t, film] == ways[t, film]
-            axis.set_title(said, fontsize=14, color="black" if right else "#D55E00")
+            show_image(axis, frames[t, film], said, right)
 
 
 @example(

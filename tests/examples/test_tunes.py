@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import _ngrams
 import _tunes
 import numpy as np
 import pytest
-from examples_folder import load
-
-music = load("music")
 
 # "Frère Jacques" in G, with an upbeat and a tie that it does not have, and in a minor key.
 JACQUES = """X:7
@@ -95,17 +93,17 @@ def test_counted_probabilities_sum_to_one_and_know_their_context() -> None:
     rng = np.random.default_rng(0)
     tunes = [rng.integers(0, 6, 20) for _ in range(30)] + [np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])]
     for n in (1, 2, 3):
-        model = music.NGram(tunes, n, 7)
+        model = _ngrams.NGram(tunes, n, 7)
         for context in [(), (3,), (0, 1), (6,), (6, 6)]:
             if len(context) < n:
                 assert np.isclose(sum(model.probability(context, x) for x in range(7)), 1)
         found = model.bits(tunes[-1:])[0]
         assert found.shape == (8,) and (found > 0).all()
-    abc = music.NGram([np.array([0, 1, 2] * 9)], 3, 7)
+    abc = _ngrams.NGram([np.array([0, 1, 2] * 9)], 3, 7)
     assert abc.probability((0, 1), 2) > 0.8 > abc.probability((), 2) > abc.probability((), 6) > 0
 
 
 def test_the_longest_copied_stretch() -> None:
-    assert music.longest_copy("a b c d x".split(), " z a b c y b c d | ") == 3
-    assert music.longest_copy(["q"], " a b ") == 0
-    assert music.longest_copy(["a"], " ab ba ") == 0
+    assert _tunes.longest_copy("a b c d x".split(), " z a b c y b c d | ") == 3
+    assert _tunes.longest_copy(["q"], " a b ") == 0
+    assert _tunes.longest_copy(["a"], " ab ba ") == 0
