@@ -296,12 +296,7 @@ def matmul(left: Any, right: Any, out: Any, bias: Any = None) -> bool:
         turned, lda = True, left.strides[1]
     else:
         return False
-    if (
-        lda % size
-        or right.strides[0] % size
-        or right.strides[1] % size
-        or min(lda, *right.strides) < 0
-    ):
+    if lda % size or right.strides[0] % size or right.strides[1] % size:
         return False
     width = panel_width(size)
     panels = -(-N // width)
