@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -336,6 +337,20 @@ def test_half_precision_counts_and_squares_do_not_overflow(f, size, scale):
         got = tg.vjp(f, x)[1](tg.tensor(ct.astype(np.float16)))[0]
         assert got.dtype is tg.float16
         close(got.astype("float64"), tg.vjp(f, exact)[1](tg.tensor(ct))[0], 3e-3)
+
+
+@pytest.mark.parametrize("run", [lambda f: f, tg.jit], ids=["eager", "jit"])
+def test_gradients_lie_in_memory_in_the_dtype_of_their_input(run):
+    """Whatever dtypes they came through, and not only by what they say of themselves."""
+    names = ("float16", "float32", "float64", "complex64", "complex128")
+    w = seeded("dtypes").normal(size=3)
+    for source, target in itertools.product(names, names):
+        if source.startswith("complex") and not target.startswith("complex"):
+            continue
+        x = tg.tensor(w.astype(source))
+        g = run(tg.grad(lambda x, t=target: (tg.real(x.astype(t)) * 3.0).sum()))(x)
+        assert str(g.dtype) == str(g.numpy().dtype) == source
+        assert np.array_equal(g.numpy(), np.full(3, 3.0))
 
 
 def test_casts_keep_gradients_between_floats():
