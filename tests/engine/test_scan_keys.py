@@ -141,6 +141,10 @@ def test_what_is_saved_is_what_this_derivative_needs(turned):
     def straight(h, xs, w, u, save):
         return tg.scan(lambda c, x: (c * w + x * u, (tg.sin(c), x * w)), h, xs, save=save)
 
+    def product(h, xs, w, u, save):
+        """What the derivative for `w` reads and no other does is too dear to compute again."""
+        return tg.scan(lambda c, x: (c * 0.5 + (x @ u) * w, (c, x * w)), h, xs, save=save)
+
     def kept(run, argnums, asked, save):
         loss = lambda *args: score(run(*args, save), asked)  # noqa: E731
         graph = tg.trace(tg.grad(loss, argnums))(*given)
@@ -148,7 +152,7 @@ def test_what_is_saved_is_what_this_derivative_needs(turned):
 
     cases = [
         (run, argnums, asked, save)
-        for run in (by_scan, straight)
+        for run in (by_scan, straight, product)
         for argnums in [(0,), (2,), (3,), (1, 3), (0, 1, 2, 3)]
         for asked in ((0,), (0, 1, 2))
         for save in ("auto", "carry")

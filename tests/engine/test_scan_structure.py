@@ -283,3 +283,51 @@ def test_counters_wrap_as_in_the_loop():
     assert tg.scan(lambda c, x: (c + x, None), tg.tensor(np.uint32(5)), big)[0].item() == 5
     half = tg.scan(lambda c, x: (c + 0.25, None), tg.zeros((), "float16"), tg.ones((70_000,)))[0]
     assert half.item() == np.float16(17_500) and half.dtype == "float16"
+
+
+def loops_of(graph: Any) -> list[Any]:
+    return [n for n in graph.nodes if n.op.name == "scan"]
+
+
+def derivatives(loss: Any, w: tg.Tensor) -> tuple[Any, Any]:
+    """The graphs of the first and of a second derivative."""
+    first = tg.grad(loss)
+    return tg.trace(first)(w), tg.trace(tg.grad(lambda w: (first(w) ** 2).sum()))(w)
+
+
+def test_a_loop_inside_a_loop_runs_once_in_each_direction():
+    """What its derivative reads was saved: no outer body runs an inner loop again."""
+    xs = f64(4, 5, 2, 3, seed="xs")
+
+    def inner_step(c, x):
+        return tg.tanh(c * 0.7 + x), c * c
+
+    def loss(w):
+        outer = lambda h, x: tg.scan(inner_step, tg.tanh(h @ w), x)  # noqa: E731
+        h, ys = tg.scan(outer, tg.zeros((2, 3), "float64"), xs)
+        return (ys * ys).sum() + h.sum()
+
+    for graph, count in zip(derivatives(loss, f64(3, 3, seed="w")), (2, 4), strict=True):
+        inner = [len(loops_of(node.attrs["body"])) for node in loops_of(graph)]
+        assert inner == [1] * count
+
+
+def test_a_loop_that_recomputes_saves_no_more_for_a_longer_step():
+    """Nor do the loops that are derived from it, and from those."""
+    xs = f64(5, 2, 3, seed="xs")
+
+    def saved(length):
+        def loss(w):
+            def step(h, x):
+                y = h @ w + x
+                for _ in range(length):
+                    y = tg.tanh(y)
+                return y, h * h
+
+            _, ys = tg.scan(step, tg.zeros((2, 3), "float64"), xs, save="carry")
+            return (ys * ys).sum()
+
+        graphs = derivatives(loss, f64(3, 3, seed="w"))
+        return [len(n.outputs) - n.attrs["shown"] for g in graphs for n in loops_of(g)]
+
+    assert saved(1) == saved(5)
