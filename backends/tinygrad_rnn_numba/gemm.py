@@ -29,30 +29,28 @@ PACKED = 4
 
 
 @functools.cache
-def _function(bits: int, turned: bool, packed_a: bool) -> int:
+def _function(bits: int) -> int:
     """The address of the compiled product."""
-    return runtime.compiled(
-        f"gemm {bits} {turned} {packed_a}", lambda: _product(bits, turned, packed_a)
-    )
+    return runtime.compiled(f"gemm {bits}", lambda: _product(bits))
 
 
-def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], None]:
-    """The product in Python; numbers: M, K, N, a, lda, b, strides of k and n, c, work, blocks."""
+def _product(bits: int) -> Callable[[int, int], None]:
+    """The product in Python; numbers: M, K, N, a, lda, b, strides of k and n, c, work, blocks,
+    whether blocks share the rows, the bias or 0, whether A is stored [k, rows], and is packed."""
     from . import intrinsics
 
     size, step, width = bits // 8, target().rows, panel_width(bits // 8)
-    height = PACKED_ROWS if packed_a else ROWS
-    strip = _strip(bits, turned, packed_a)
+    plain, across = _strip(bits, False), _strip(bits, True)
     copy, merge, gather, load = _copier(bits), _merger(bits), _gatherer(bits), intrinsics.load
     fill = _filler(bits)
-    packs, across = int(packed_a), int(turned)
 
     def product(numbers: int, block: int) -> None:
         M, K, N = load(numbers, 0), load(numbers, 1), load(numbers, 2)
         a, lda = load(numbers, 3), load(numbers, 4)
         b, sk, sn = load(numbers, 5), load(numbers, 6), load(numbers, 7)
         c, work, blocks = load(numbers, 8), load(numbers, 9), load(numbers, 10)
-        bias = load(numbers, 12)
+        bias, turned, packs = load(numbers, 12), load(numbers, 13), load(numbers, 14)
+        height = PACKED_ROWS if packs else ROWS
         panels = (N + width - 1) // width
         share, p0, p1, i0, i1 = panels, 0, panels, 0, M
         if load(numbers, 11) == 0:
@@ -74,54 +72,57 @@ def _product(bits: int, turned: bool, packed_a: bool) -> Callable[[int, int], No
                 rows = min(height, i1 - i)
                 if packs:
                     gather(a + size * (i + k0 * lda), lda, depth, rows, packed)
-                    left, ld = packed, step
-                elif across:
-                    left, ld = a + size * (i + k0 * lda), lda
+                    left, ld, along, after = packed, step, size * depth, size
+                elif turned:
+                    left, ld, along, after = a + size * (i + k0 * lda), lda, size, size
                 else:
-                    left, ld = a + size * (i * lda + k0), lda
+                    left, ld, along, after = a + size * (i * lda + k0), lda, size * lda, size * lda
                 adds = 1 if k0 > 0 or bias != 0 else 0
                 if k0 == 0 and bias != 0:
                     fill(bias, c + size * i * N, N, rows, p0, p1)
                 for p in range(p0, p1):
                     panel = mine + size * (p - p0) * DEPTH * width
                     out = c + size * (i * N + p * width)
-                    if (p + 1) * width <= N:
-                        strip(left, ld, panel, out, N, depth, rows, adds)
+                    to, ldc, more = out, N, adds
+                    if (p + 1) * width > N:
+                        to, ldc, more = edge, width, 0
+                    if turned:
+                        across(left, ld, along, after, panel, to, ldc, depth, rows, more)
                     else:
-                        strip(left, ld, panel, edge, width, depth, rows, 0)
+                        plain(left, ld, along, after, panel, to, ldc, depth, rows, more)
+                    if (p + 1) * width > N:
                         merge(edge, out, N, rows, N - p * width, adds)
 
     return product
 
 
 @functools.cache
-def _strip(bits: int, turned: bool, packed: bool) -> Any:
-    """All rows of one panel. `turned`: A is stored [k, rows]; `packed`: in packs of a tile's rows,
-    [packs, k, rows of a tile]."""
+def _strip(bits: int, turned: bool) -> Any:
+    """All rows of one panel. `turned`: A is stored [k, rows]. Bytes from row to row: `along` as
+    long as there are whole tiles, `after` behind them."""
     size, step = bits // 8, target().rows
     full, four, two, one = (tile(bits, r, turned) for r in (step, 4, 2, 1))
 
     @objects.inner
-    def strip(a: int, lda: int, b: int, c: int, ldc: int, k: int, rows: int, adds: int) -> None:
-        along = size * (k if packed else 1 if turned else lda)
+    def strip(
+        a: int, lda: int, along: int, after: int,
+        b: int, c: int, ldc: int, k: int, rows: int, adds: int,
+    ) -> None:  # fmt: skip
         i = 0
         while i + step <= rows:
             full(a + i * along, lda, b, c + size * i * ldc, ldc, k, adds)
             i += step
         left = a + i * along
-        if turned:
-            along = size
-        j = 0
-        while i + 4 <= rows:
-            four(left + j * along, lda, b, c + size * i * ldc, ldc, k, adds)
+        if i + 4 <= rows:
+            four(left, lda, b, c + size * i * ldc, ldc, k, adds)
+            left += 4 * after
             i += 4
-            j += 4
         if i + 2 <= rows:
-            two(left + j * along, lda, b, c + size * i * ldc, ldc, k, adds)
+            two(left, lda, b, c + size * i * ldc, ldc, k, adds)
+            left += 2 * after
             i += 2
-            j += 2
         if i < rows:
-            one(left + j * along, lda, b, c + size * i * ldc, ldc, k, adds)
+            one(left, lda, b, c + size * i * ldc, ldc, k, adds)
 
     return strip
 
@@ -313,10 +314,10 @@ def matmul(left: Any, right: Any, out: Any, bias: Any = None) -> bool:
         [M, K, N, runtime.address(left), lda // size, runtime.address(right),
          right.strides[0] // size, right.strides[1] // size,
          runtime.address(out), runtime.address(work), blocks, by_rows,
-         0 if bias is None else runtime.address(bias)],
+         0 if bias is None else runtime.address(bias), turned, packed],
         np.int64,
     )  # fmt: skip
-    runtime.drive(_function(8 * size, turned, packed), numbers, blocks)
+    runtime.drive(_function(8 * size), numbers, blocks)
     return True
 
 
