@@ -9,6 +9,7 @@ call. `trace` and `explain` show what was recorded.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ from .tensor import Tensor, Value, leaf_value, wrap
 from .trace import Tracer, state
 from .tree import flatten, unflatten
 from .types import default_dtype
+
+#: Recordings that differ in a Python float alone before a warning.
+MANY = 8
 
 
 class Recording:
@@ -169,6 +173,7 @@ class Jit:
             raise DTypeError(f"jit takes a function, got {type(fn).__name__}.")
         self.fn = fn
         self.cache: dict[Any, list[Recording]] = {}
+        self.floats: dict[Any, int] = {}
         functools.update_wrapper(self, fn, updated=())
 
     def __get__(self, obj: Any, owner: type | None = None) -> Any:
@@ -189,10 +194,27 @@ class Jit:
         for recording in found:
             if recording.valid(leaves):
                 return recording.run(leaves)
+        self._look_at_floats(leaves, treedef)
         recording = Recording(self.fn, leaves, treedef, backend)
         found.insert(0, recording)
         del found[8:]  # what a guard made stale should not pile up
         return recording.run(leaves)
+
+    def _look_at_floats(self, leaves: Sequence[Any], treedef: Any) -> None:
+        """Warn when calls that differ in a Python float alone are recorded again and again."""
+        floats = [x for x in leaves if type(x) is float]
+        if not floats:
+            return
+        key = (treedef, tuple([float if type(x) is float else _key(x) for x in leaves]))
+        self.floats[key] = self.floats.get(key, 0) + 1
+        if self.floats[key] == MANY:
+            name = getattr(self.fn, "__name__", type(self.fn).__name__)
+            warnings.warn(
+                f"jit({name}) has been recorded and compiled {MANY} times for different floats "
+                f"among its arguments (now {', '.join(map(repr, floats))}): a Python number is a "
+                "constant of the recording. Pass tensor(number), which is an input.",
+                stacklevel=3,
+            )
 
 
 def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:

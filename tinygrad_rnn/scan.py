@@ -226,6 +226,10 @@ def scan(
     """
     if save not in SAVE:
         raise ArgumentError(f"scan: save={save!r}, expected one of {SAVE}.")
+    if not callable(step):
+        raise ArgumentError(
+            f"scan: step is a {type(step).__name__}, expected a function (carry, x) -> (carry, y)."
+        )
     carry_leaves, carry_def = tensors("scan: carry", carry)
     x_leaves, x_def = tensors("scan: xs", xs)
     T = length_of(x_leaves, paths(xs, "xs"), length)

@@ -234,6 +234,7 @@ CASES: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         r"'all'.*auto.*carry",
     ),
+    "step": (lambda: tg.scan(f32(), f32(), f32(3)), ValueError, r"step is a Tensor.*function"),
     "leaf": (lambda: tg.scan(lambda c, x: (c, c), "h", f32(3)), TypeError, r"carry.*str"),
     "y leaf": (lambda: tg.scan(lambda c, x: (c, "y"), f32(), f32(3)), TypeError, r"y.*str"),
     "branch": (

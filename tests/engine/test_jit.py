@@ -238,3 +238,14 @@ def test_create_graph_inside():
     b = tg.jit(penalty)(x)
     same(b, a.detach())
     same(w.grad, eager)
+
+
+def test_floats_that_make_every_call_a_recording_are_warned_of():
+    scaled = tg.jit(lambda x, k, lr: x * lr * k)
+    x = tg.ones(2)
+    for i in range(7):
+        scaled(x, 2, 0.5 + i)
+        scaled(x, i, tg.tensor(0.5 + i))  # whole numbers say how things are built
+    with pytest.warns(UserWarning, match=r"jit\(<lambda>\).*8 times.*now 9\.25.*tensor\(number"):
+        same(scaled(x, 2, 9.25), np.full(2, 18.5, "f4"))
+    same(scaled(x, 2, 10.25), np.full(2, 20.5, "f4"))  # said once

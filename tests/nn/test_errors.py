@@ -200,6 +200,7 @@ def test_carry_without_batch_axes_and_lengths():
             lambda: nn.LSTM(3, 4, proj_size=4),
             "proj_size must be 0 .* less than hidden_size=4, got 4",
         ),
+        (lambda: nn.LSTMCell(3, 4, proj_size=-1), "less than hidden_size=4, got -1"),
         (lambda: nn.RNNCell(3, 4, recurrent_init="eye"), "recurrent_init is 'eye', expected"),
         (lambda: nn.Zoneout(nn.GRUCell(3, 4), -0.1), "p must lie between 0 and 1, got -0.1"),
         (lambda: nn.Recurrent(3), "got int, expected a cell"),
@@ -220,6 +221,12 @@ def test_carry_without_batch_axes_and_lengths():
 def test_wrong_construction(make, match):
     with pytest.raises(tg.errors.ArgumentError, match=match):
         make()
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    layer = nn.LSTM(np.int64(3), np.int32(4), num_layers=np.uint8(2))
+    assert layer(tg.zeros((2, 5, 3)))[0].shape == (2, 5, 4)
+    assert nn.Embedding(np.array([7]).max() + 1, 2)(tg.tensor([7])).shape == (1, 2)
 
 
 def test_wrong_number_of_rates():

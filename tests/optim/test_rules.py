@@ -296,7 +296,18 @@ def test_bad_parameters_are_refused():
     for params in (p, [("name", p)], [np.ones(2)]):
         with pytest.raises(DTypeError, match="Tensor"):
             optim.SGD(params)
+    layer = tg.nn.Linear(2, 1)
+    for call in (optim.Adam, lambda m: optim.clip_grad_norm_(m, 1.0)):
+        with pytest.raises(DTypeError, match=r"params is a Linear.*pass its \.parameters\(\)"):
+            call(layer)
+    with pytest.raises(DTypeError, match="params is a int, expected several"):
+        optim.SGD(3)
+    with pytest.raises(ArgumentError, match="lr_lambda is a float, expected a function"):
+        optim.lr_scheduler.LambdaLR(optim.SGD([p]), 0.5)
 
+
+def test_numbers_of_numpy_are_numbers():
+    assert optim.SGD([vector([1.0])], lr=np.float32(0.25)).param_groups[0]["lr"] == 0.25
 
 def test_a_state_that_does_not_fit_changes_nothing():
     p = [vector([1.0, 2.0]), vector([3.0])]

@@ -104,8 +104,9 @@ class LSTMCell(Cell):
     ):
         rng = as_generator(rng)
         super().__init__(
-            input_size, hidden_size, bias, recurrent_size=proj_size or None, dtype=dtype, rng=rng
-        )
+            input_size, hidden_size, bias, dtype=dtype, rng=rng,
+            recurrent_size=proj_size if proj_size > 0 else None,
+        )  # fmt: skip
         if not 0 <= proj_size < hidden_size:
             raise ArgumentError(
                 f"{self.where()}: proj_size must be 0 (none) or less than hidden_size="

@@ -5,15 +5,17 @@ In: what was given. Out: nothing, or an error.
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
 from .module import Module
 
 
 def check_positive(where: str, **sizes: int) -> None:
-    """Raise unless every size is a positive integer (bool is not an integer here)."""
+    """Raise unless every size is a positive integer, also of NumPy (bool is not an integer)."""
     for name, value in sizes.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
             raise ArgumentError(f"{where}: {name} must be a positive integer, got {value!r}.")
 
 

@@ -11,7 +11,7 @@ from ..errors import NaNError, TraceError
 from ..tensor import Tensor
 from ..trace import no_grad
 from ..trace import state as trace_state
-from .groups import require
+from .groups import require, several
 
 
 def clip_grad_norm_(
@@ -65,7 +65,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 
 def _with_grad(parameters: Tensor | Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    given = [parameters] if isinstance(parameters, Tensor) else parameters
+    tensors: list[Tensor] = several(given, "clip_grad")
     # A tied weight that is listed twice must be scaled once.
     unique = {id(p): p for p in tensors}.values()
     return [(p, p.grad) for p in unique if p.grad is not None]

@@ -6,7 +6,8 @@ In: parameters, numbers. Out: a group that reads and writes like PyTorch's dict.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import numbers
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from .. import ops, types
@@ -30,6 +31,17 @@ def require(name: str, value: Any, valid: bool, expected: str) -> None:
     """Raise ArgumentError unless `valid` (write it so that NaN is invalid)."""
     if not valid:
         raise ArgumentError(f"optim: {name} is {value!r}, expected {expected}.")
+
+
+def several(params: Any, who: str = "optim") -> list[Any]:
+    """`params` as a list; a tensor, or what has parameters itself, is not several."""
+    if isinstance(params, Tensor):
+        raise DTypeError(f"{who}: params is one Tensor, expected several: pass [tensor].")
+    if not isinstance(params, Iterable):
+        hint = "; pass its .parameters()" if hasattr(params, "parameters") else ""
+        kind = type(params).__name__
+        raise DTypeError(f"{who}: params is a {kind}, expected several parameters{hint}.")
+    return list(params)
 
 
 O = TypeVar("O", bound=Options)
@@ -100,7 +112,7 @@ class ParamGroup(Generic[O]):
 
 
 def checked_lr(lr: Any) -> float:
-    if isinstance(lr, bool) or not isinstance(lr, (int, float)):
+    if isinstance(lr, bool) or not isinstance(lr, numbers.Real):
         raise DTypeError(f"optim: lr is a {type(lr).__name__}, expected a number.")
-    require("lr", lr, 0 <= lr < float("inf"), "a finite number >= 0")
+    require("lr", lr, 0 <= float(lr) < float("inf"), "a finite number >= 0")
     return float(lr)

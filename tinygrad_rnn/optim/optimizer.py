@@ -14,7 +14,7 @@ from .. import ops, types
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
 from ..trace import enable_grad, guard, no_grad
-from .groups import Options, ParamGroup, checked_lr
+from .groups import Options, ParamGroup, checked_lr, several
 
 State = dict[str, Tensor]
 O = TypeVar("O", bound=Options)
@@ -35,9 +35,7 @@ class Optimizer(Generic[O]):
         self.defaults, self._default_lr = options, checked_lr(lr)
         self.param_groups: list[ParamGroup[O]] = []
         self.state: dict[Tensor, State] = {}
-        if isinstance(params, Tensor):
-            raise DTypeError("optim: params is one Tensor, expected several: pass [tensor].")
-        given = list(params)
+        given = several(params)
         if not given:
             raise ArgumentError("optim: no parameters were given; is model.parameters() empty?")
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
@@ -96,7 +94,7 @@ class Optimizer(Generic[O]):
         """Add `{"params": [...], "lr": ..., other settings}`; what is missing gets the defaults."""
         settings = dict(group)
         params = settings.pop("params", None)
-        params = [params] if isinstance(params, Tensor) else list(params or ())
+        params = [params] if isinstance(params, Tensor) else several(params or ())
         lr = settings.pop("lr", self._default_lr)
         known = {f.name for f in dataclasses.fields(self.defaults)}
         if unknown := sorted(set(settings) - known):
