@@ -36,8 +36,6 @@ KINDS = {
     "bool": "b", "signed integer": "i", "unsigned integer": "u", "integral": "iu",
     "real floating": "f", "complex floating": "c", "numeric": "iufc",
 }  # fmt: skip
-#: Devices of DLPack whose memory NumPy reads.
-_CPU = (1, 0)
 
 
 # --- dtypes --------------------------------------------------------------------------------------
@@ -162,15 +160,15 @@ def from_dlpack(x: Any, device: Any = None, copy: bool | None = None) -> Tensor:
         raise DTypeError(f"from_dlpack: a {type(x).__name__} has no __dlpack__; see asarray.")
     where = get_backend(device)
     memory = tuple(map(int, x.__dlpack_device__()))
-    if memory != _CPU:
+    if memory != dlpack.CPU:
         buffer = where.adopt(x)
         if buffer is not None:
             shared = buffer.copy() if copy else buffer
             return from_buffer(Type(shared.shape, as_dtype(shared.dtype)), shared, where)
     if copy is False:
-        why = "tensors are immutable" if memory == _CPU else f"{where!r} cannot use that memory"
+        why = "tensors are immutable" if memory == dlpack.CPU else f"{where!r} cannot use that memory"
         raise ArgumentError(f"from_dlpack: {why}, so copy=False cannot be had.")
-    host = dlpack.receive(x) if memory == _CPU else dlpack.receive(x, device="cpu")
+    host = dlpack.receive(x) if memory == dlpack.CPU else dlpack.receive(x, device="cpu")
     return from_host(host, None if device is None else where)
 
 
@@ -200,7 +198,7 @@ def _dlpack(
         )
     buffer = _buffer(self)
     if dl_device is not None and tuple(map(int, dl_device)) != _dlpack_device(self):
-        if tuple(map(int, dl_device)) != _CPU or copy is False:
+        if tuple(map(int, dl_device)) != dlpack.CPU or copy is False:
             raise BufferError(f"a tensor on {self.backend!r} cannot be had on device {dl_device}.")
         buffer = self._host()
     if not isinstance(buffer, np.ndarray):

@@ -15,6 +15,8 @@ import numpy as np
 
 from .types import DType, bfloat16
 
+#: DLPack's name of the host's memory, which NumPy reads.
+CPU = (1, 0)
 #: DLPack's codes of kinds of dtypes.
 _UNSIGNED, _BFLOAT = 1, 4
 #: Where a struct holds that code: after the address, device and rank of the tensor, which comes
@@ -60,6 +62,16 @@ class _AsBits:
         if code.value == _BFLOAT:
             code.value, self.is_bfloat16 = _UNSIGNED, True
         return capsule
+
+
+def host_of(array: Any) -> np.ndarray:
+    """An array of another library as NumPy's: as NumPy reads it, else, on the CPU, by DLPack."""
+    try:
+        return np.asarray(array)
+    except TypeError:  # PyTorch's bfloat16
+        if tuple(map(int, array.__dlpack_device__())) != CPU:
+            raise
+        return receive(array)
 
 
 def receive(array: Any, **how: Any) -> np.ndarray:

@@ -262,8 +262,27 @@ def test_modules_move_and_are_saved(tmp_path):
         same(v.numpy(), other.state_dict()[k].numpy())
     with pytest.raises(Exception, match=r"bf16.*f32|f32.*bf16"):
         tg.load_checkpoint(path, model=nn.GRU(3, 4))
+    tg.save_checkpoint(path, extra={"loss": (x := small(1)).numpy()[0]})
+    assert tg.load_checkpoint(path)["loss"] == x.item()
     wide = m.float().weight_ih_l0
     assert wide.dtype is tg.float32 and (m.half().weight_ih_l0.dtype is tg.float16)
+
+
+def test_weights_of_pytorch_move_both_ways():
+    torch = pytest.importorskip("torch")
+    theirs, ours = torch.nn.GRU(3, 4).bfloat16(), nn.GRU(3, 4).bfloat16()
+    ours.load_state_dict(theirs.state_dict())
+    for name, p in theirs.named_parameters():
+        same(ours.state_dict()[name].numpy(), tg.tensor(p.detach()).numpy())
+        same(tg.asarray(p.detach(), "float32").numpy(), p.detach().float().numpy())
+    other = torch.nn.GRU(3, 4).bfloat16()
+    other.load_state_dict({k: torch.from_dlpack(v) for k, v in ours.state_dict().items()})
+    assert all(torch.equal(p, q) for p, q in zip(theirs.parameters(), other.parameters()))
+    with pytest.raises(Exception, match=r"'weight_ih_l0' is bf16\[12,3\], expected f32"):
+        nn.GRU(3, 4).load_state_dict(theirs.state_dict())
+    assert tg.tensor(torch.ones(2, dtype=torch.float64)).dtype is tg.float64
+    with pytest.raises(RuntimeError, match="requires grad"):
+        tg.tensor(torch.ones(2, requires_grad=True))
 
 
 def test_files_of_other_programs(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..dlpack import host_of
 from ..errors import CheckpointError, DTypeError
 from ..ops import asarray
 from ..tensor import Tensor
@@ -63,7 +64,8 @@ def load_into(members: Mapping[str, Tensor], given: Any, strict: bool, where: st
 def to_array(value: Any) -> np.ndarray[Any, Any] | None:
     """`value` (a Tensor, NumPy array, PyTorch tensor) as a fresh NumPy array; None for others."""
     if hasattr(value, "detach") and hasattr(value, "numpy"):
-        value = value.detach().numpy()
+        value = value.detach()
+        value = value.numpy() if isinstance(value, Tensor) else host_of(value)
     if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
         return np.array(value)
     return None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, get_backend, use_backend
+from ..dlpack import host_of
 from ..errors import ArgumentError, DTypeError
 from ..primitive import Primitive, Sample, apart, bind
 from ..tensor import Tensor, from_host
@@ -194,6 +195,8 @@ def asarray(
 
 
 def _host(data: Any, dtype: Any) -> np.ndarray:
+    if hasattr(data, "__dlpack__"):
+        data = host_of(data)
     given = isinstance(data, np.ndarray | np.generic)
     if isinstance(data, list | tuple):
         data = _unwrap(data)

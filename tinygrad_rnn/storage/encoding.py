@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import ArgumentError, CheckpointError, DTypeError
 from ..tensor import Tensor
+from ..types import kind_of
 
 MAX_DEPTH = 32  # levels of nested containers
 JSON_DEPTH = 3 * MAX_DEPTH + 4  # a dict is {"d": [[key, value], ...]}: three levels of JSON
@@ -38,7 +39,7 @@ def encode(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]], depth
         if abs(int(value)) >= _MAX_INT:
             raise ArgumentError(f"save: {path} is {int(value)}; integers must fit into 64 bits.")
         return int(value)
-    if isinstance(value, (float, np.floating)):
+    if isinstance(value, float) or (isinstance(value, np.generic) and kind_of(value.dtype) == "f"):
         return {"f": float(value).hex()}
     if isinstance(value, Tensor):
         arrays[path] = value.detach().numpy()
