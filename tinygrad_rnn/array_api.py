@@ -159,16 +159,16 @@ def from_dlpack(x: Any, device: Any = None, copy: bool | None = None) -> Tensor:
     if not hasattr(x, "__dlpack__"):
         raise DTypeError(f"from_dlpack: a {type(x).__name__} has no __dlpack__; see asarray.")
     where = get_backend(device)
-    memory = tuple(map(int, x.__dlpack_device__()))
-    if memory != dlpack.CPU:
+    on_host = tuple(map(int, x.__dlpack_device__())) == dlpack.CPU
+    if not on_host:
         buffer = where.adopt(x)
         if buffer is not None:
             shared = buffer.copy() if copy else buffer
             return from_buffer(Type(shared.shape, as_dtype(shared.dtype)), shared, where)
     if copy is False:
-        why = "tensors are immutable" if memory == dlpack.CPU else f"{where!r} cannot use that memory"
+        why = "tensors are immutable" if on_host else f"{where!r} cannot use that memory"
         raise ArgumentError(f"from_dlpack: {why}, so copy=False cannot be had.")
-    host = dlpack.receive(x) if memory == dlpack.CPU else dlpack.receive(x, device="cpu")
+    host = dlpack.receive(x) if on_host else dlpack.receive(x, device="cpu")
     return from_host(host, None if device is None else where)
 
 

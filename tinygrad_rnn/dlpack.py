@@ -19,10 +19,10 @@ from .types import DType, bfloat16
 CPU = (1, 0)
 #: DLPack's codes of kinds of dtypes.
 _UNSIGNED, _BFLOAT = 1, 4
+_POINTER = ctypes.sizeof(ctypes.c_void_p)
 #: Where a struct holds that code: after the address, device and rank of the tensor, which comes
 #: first of all, or after version, context, deleter and flags.
-_PLACES = {b"dltensor": 20, b"dltensor_versioned": 52}
-
+_PLACES = {b"dltensor": _POINTER + 12, b"dltensor_versioned": 3 * _POINTER + 28}
 
 _name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(
     ("PyCapsule_GetName", ctypes.pythonapi)
