@@ -59,8 +59,16 @@ def rows_attend(h, x, W, b):
     return h, h
 
 
+def whole_quotients(h, x, W, b):
+    h = tg.tanh(h @ W + b + x + (x * 4.0) // 1.5)
+    return h, h
+
+
 COMPILED = [leaky, attention_over_units, multiplicative, two_orders]
-REFUSED = {rows_look_at_each_other: "sum", running_sums: "cumsum", rows_attend: "product"}
+REFUSED = {
+    rows_look_at_each_other: "sum", running_sums: "cumsum", rows_attend: "product",
+    whole_quotients: "'floordiv'",
+}  # fmt: skip
 
 
 def outputs(step, arrays, backend, second=True):
@@ -112,6 +120,44 @@ def refused(monkeypatch):
 
     monkeypatch.setattr(loops, "lower", noting)
     return reasons
+
+
+def gated_before_the_product(h, x, W, b):
+    h = tg.tanh((h * x) @ W + b)
+    return h, None
+
+
+def the_last_input(h, x, W, b):
+    """Stacks of the carry before and after a step, which is an operand."""
+    return x, (h, x)
+
+
+def powers(h, x, W, b):
+    """The same of a carry that is a product."""
+    after = h @ W
+    return after, (h, after)
+
+
+def windows(h, x, W, b):
+    """Slices that overlap, of a matrix that they do not divide."""
+    h = tg.tanh(h + x)
+    return h, (h, tg.sin(h[:, :4]) * tg.cos(h[:, 2:]))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("step", [gated_before_the_product, the_last_input, powers, windows])
+def test_values_of_steps_of_unusual_form(step, reverse, rng, refused):
+    """In reverse, what is written beyond a row's end stays there."""
+    arrays = operands(rng, "f8")
+    found = []
+    for backend in ("numpy", "numba"):
+        with tg.use_backend(backend):
+            h, x, W, b = map(tg.tensor, arrays)
+            end, ys = tg.scan(lambda h, x, W=W, b=b: step(h, x, W, b), h, x, reverse=reverse)
+            found.append([v.numpy() for v in (end, *tg.tree.flatten(ys)[0])])
+    assert not refused
+    for a, b in zip(*found, strict=True):
+        assert a.shape == b.shape and distance(a, b) <= 1e-12
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
