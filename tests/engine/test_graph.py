@@ -14,7 +14,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import passes
 from tinygrad_rnn.backend import optimize
 from tinygrad_rnn.extend import Graph, Node, Type, Var, primitives
-from tinygrad_rnn.graph import watching
+from tinygrad_rnn.graph import encode, watching
 
 F = Type((2, 3), tg.float32)
 
@@ -201,6 +201,18 @@ def test_digest_sees_every_difference():
     assert len(set(digests)) == len(variants) - 1
     for other in (tg.ones((2, 3), "float64"), tg.ones((3, 2))):
         assert tg.trace(lambda x: x * x)(other).digest != tg.trace(lambda x: x * x)(x).digest
+
+
+def test_digest_sees_inputs_that_nobody_reads():
+    x = tg.ones((2, 3))
+    others = [tg.ones((3, 2)), tg.ones((2, 3), "float64"), tg.ones((2, 3), "int32"), tg.ones(6)]
+    for f in (lambda y: y, lambda y: x * 2.0):
+        assert len({tg.trace(f)(y).digest for y in (x, *others)}) == 5
+
+
+def test_attributes_are_told_apart_by_their_types():
+    values = (True, 1, 1.0, 1 + 0j, "1", (1,), ((1,),), False, 0, 0.0, -0.0, "", (), None, "None")
+    assert len({encode(v) for v in values}) == len(values)
 
 
 def test_digest_of_loops():

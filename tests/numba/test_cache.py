@@ -146,10 +146,12 @@ def test_key_depends_on_cpu_versions_and_source(monkeypatch, tmp_path):
     assert len(keys) == 5
 
 
-def test_off(folder, monkeypatch):
+def test_off(folder, tmp_path, monkeypatch):
     monkeypatch.setenv(artifacts.VARIABLE, "off")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     assert works(cache.address("a", make))
-    assert not folder.exists()
+    assert not folder.exists() and not any(Path().iterdir())  # nor a directory of that name
 
 
 def test_default_place(tmp_path, monkeypatch):
