@@ -56,31 +56,58 @@ def lower(node: Node, halves: bool = False) -> LoopProgram:
 def _with_copies(body: Graph, n_const: int, n_carry: int) -> Graph:
     """Outputs that need memory of their own get it.
 
-    These are stacked products (they are written in padded rows), and operands of the step that are
-    results too. A stack of the carry before every step needs none when the carry after is stacked:
-    see `LoopProgram.shifted`.
+    These are stacked products (they are written in padded rows), operands of the step that are
+    results too, and constant arrays. A stack of the carry before every step needs none when the
+    carry after is stacked: see `LoopProgram.shifted`.
     """
     products = {n.output for n in body.nodes if n.op.name == "contract"}
     given, ys = set(body.inputs), body.outputs[n_carry:]
     carries = dict(zip(body.inputs[n_const : n_const + n_carry], body.outputs))
     shifted = {v for v in ys if carries.get(v) in ys and carries[v] not in given | products}
     copies: dict[Var, Var] = {}
+    constant = {n.output: n for n in body.nodes if n.op.name == "full" and n.output.type.ndim}
 
     def own(v: Var, stacked: bool) -> Var:
+        if v in constant:
+            return copies.setdefault(v, Var(v.type))
         if (v in shifted and stacked) or not (v in given or (stacked and v in products)):
             return v
         return copies.setdefault(v, Var(v.type))
 
     outputs = [own(v, j >= n_carry) for j, v in enumerate(body.outputs)]
-    nodes = [*body.nodes, *[Node(primitives["alias"], (v,), {}, (w,)) for v, w in copies.items()]]
+    nodes = list(body.nodes)
+    for v, w in copies.items():
+        if v in constant:
+            one = Var(v.type.with_shape(()))
+            nodes.append(Node(primitives["full"], (), {**constant[v].attrs, "shape": ()}, (one,)))
+            nodes.append(Node(primitives["broadcast_to"], (one,), {"shape": v.type.shape}, (w,)))
+        else:
+            nodes.append(Node(primitives["alias"], (v,), {}, (w,)))
     return Graph(body.inputs, nodes, outputs)
+
+
+def _with_columns(body: Graph) -> Graph:
+    """A single column of a matrix as the maximum of a slice of it: one number per row."""
+    nodes: list[Node] = []
+    for n in body.nodes:
+        out = n.outputs[0].type
+        if n.op.name != "slice" or out.ndim != 2 or out.shape[1] != 1 or not out.dtype.is_float:
+            nodes.append(n)
+            continue
+        piece, column = Var(out), Var(out.with_shape(out.shape[:1]))
+        nodes += [
+            Node(n.op, n.inputs, n.attrs, (piece,)),
+            Node(primitives["max"], (piece,), {"axes": (1,)}, (column,)),
+            Node(primitives["reshape"], (column,), {"shape": out.shape}, n.outputs),
+        ]
+    return Graph(body.inputs, nodes, body.outputs)
 
 
 class _Lowering:
     def __init__(self, node: Node):
         self.node = node
         n_const, n_carry = node.attrs["n_const"], node.attrs["n_carry"]
-        given: Graph = node.attrs["body"]
+        given: Graph = _with_columns(node.attrs["body"])
         shown = len(given.outputs) - node.attrs.get("sums", 0)
         self.body: Graph = _with_copies(
             Graph(given.inputs, given.nodes, given.outputs[:shown]), n_const, n_carry
@@ -173,8 +200,6 @@ class _Lowering:
             if v.type.dtype.is_complex:
                 raise Unsupported(f"'{name}' of {v.type} inside the loop")
         if name == "full":
-            if out.type.size != 1:
-                raise Unsupported(f"a constant array {out.type}")
             self.form[out], self.level[out] = "one", 0
             return
         if name == "contract":
@@ -206,7 +231,11 @@ class _Lowering:
             raise Unsupported(f"'{n.op.name}' reads a const along the rows of {out}")
         if "mat" in forms or ("col" in forms and "vec" in forms):
             return "mat"
-        return "col" if "col" in forms else "vec" if "vec" in forms else "one"
+        form: Form = "col" if "col" in forms else "vec" if "vec" in forms else "one"
+        if out.ndim == 2 and out.shape[0] == self.rows and out.shape[1] > 1:
+            if form == "col" or (form == "vec" and self.rows > 1):
+                return "mat"  # one of the operands is a constant array
+        return form
 
     def _form_of_slice(self, n: Node, forms: list[Form]) -> Form:
         source, out = n.inputs[0].type, n.outputs[0].type
@@ -214,19 +243,24 @@ class _Lowering:
             raise Unsupported(f"a slice of {source} with steps {n.attrs['step']}")
         if forms[0] == "mat" and out.shape[0] != source.shape[0]:
             raise Unsupported(f"a slice of {source} cuts rows")
-        if forms[0] == "mat" and out.shape[1] == 1:
+        if forms[0] == "mat" and out.shape[1] == 1 and not out.dtype.is_float:
             raise Unsupported(f"a single column of {source}")
         return forms[0]
 
+    def _is_matrix(self, v: Var, form: Form) -> bool:
+        """Whether `v` can be a piece of a matrix: it is one, or a column of one, or constant."""
+        rows_in_front = v.type.ndim == 2 and v.type.shape[0] == self.rows
+        return form == "mat" or (rows_in_front and (form == "one" or v.type.shape[1] == 1))
+
     def _form_of_concat(self, n: Node, forms: list[Form]) -> Form:
-        if n.attrs["axis"] != 1 or any(f != "mat" for f in forms):
+        if n.attrs["axis"] != 1 or not all(map(self._is_matrix, n.inputs, forms)):
             given = ", ".join(str(v.type) for v in n.inputs)
             raise Unsupported(f"concat of {given} along axis {n.attrs['axis']}")
         return "mat"
 
     def _form_of_pad(self, n: Node, forms: list[Form]) -> Form:
         low, high, between = (n.attrs[k] for k in ("low", "high", "interior"))
-        if forms != ["mat"] or low[0] or high[0] or any(between):
+        if not self._is_matrix(n.inputs[0], forms[0]) or low[0] or high[0] or any(between):
             raise Unsupported(f"pad of {n.inputs[0].type} by {low}, {high}, {between}")
         return "mat"
 
@@ -234,7 +268,7 @@ class _Lowering:
         (source, out), f = (n.inputs[0].type, n.outputs[0].type), forms[0]
         if f == "col" and out.shape in ((self.rows,), (self.rows, 1)):
             return "col"
-        if (f == "one" and out.size == 1) or (
+        if f == "one" or (
             f == "vec" and out.shape in ((1, source.size), (source.size,))
         ):
             return f
@@ -361,7 +395,7 @@ class _Lowering:
             return
         cuts = set()
         for m in self.body.nodes:
-            if m.op.name == "slice" and m.inputs[0] is v:
+            if m.op.name == "slice" and m.inputs[0] is v and m.output.type.shape[1] > 1:
                 cuts.add((m.attrs["start"][1], m.outputs[0].type.shape[1]))
         widths = {w for _, w in cuts}
         if len(widths) == 1:

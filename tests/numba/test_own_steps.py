@@ -319,7 +319,7 @@ def test_attention_over_a_memory_of_every_row(layout, rng):
 
 def test_a_refused_loop_inside_a_refused_loop_is_reported(rng):
     def inner(c, x):
-        return tg.tanh(c + tg.cumsum(x, 0)), None
+        return tg.tanh(x + tg.cumsum(c, 0)), None
 
     def outer(c, x):
         end, _ = tg.scan(inner, c, x)

@@ -5,7 +5,7 @@ In: a Graph with scans. Out: a Graph whose loops hold only what is recurrent.
 | class | depends on | goes |
 |---|---|---|
 | invariant | consts alone | before the loop, once |
-| input-only | consts and xs | before the loop, batched over T, if it contains a product |
+| input-only | consts and xs | before the loop, batched over T, if it is a product or WHOLE |
 | recurrent | on a path carry -> carry | stays |
 | output-only | the carry, reaches only ys | after the loop, batched over T, likewise |
 | accumulator | c' = c + f, c read nowhere else | one contraction over T after the loop |
@@ -29,14 +29,18 @@ from ..ops.movement import reshape, transpose
 from ..ops.reduction import Sum
 from ..primitive import bind
 from ..tensor import Tensor
-from ..vectorize import batch_nodes, lead
+from ..vectorize import batch_nodes, lead, replay
 from .arrange import arrange
 from .classes import CARRY, Classes, X
 from .prune import prune
 from .rewriting import has_product, perform, producer, rebuild, uses
 from .simplify import simplify
+from .vectors import with_matrices
 
 Thunk = Callable[[], Tensor]
+
+#: Operations on inputs that are done for all steps at once: no part of a fused loop, or slower so.
+WHOLE = frozenset("take argmax argsort cumsum mod floordiv".split())
 
 
 def fission(graph: Graph) -> Graph:
@@ -49,9 +53,12 @@ def _rewrite(node: Node, args: list[Tensor]) -> Sequence[Tensor] | None:
     if not isinstance(body, Graph):
         return None
     attrs = {**node.attrs, "body": prune(simplify(fission(body)))}
+    if node.op.name == "custom":  # its rule has had its say
+        return replay(attrs["body"], args)
     if node.op.name != "scan":
         return perform(node.op, args, attrs)
-    attrs["body"] = arrange(attrs["body"], attrs["n_const"], attrs["n_carry"])
+    n_const, n_carry = attrs["n_const"], attrs["n_carry"]
+    attrs["body"] = arrange(with_matrices(attrs["body"], n_const, n_carry), n_const, n_carry)
     return Split(Node(node.op, node.inputs, attrs, node.outputs), args).run()
 
 
@@ -82,7 +89,8 @@ class Split:
         self.after = self._descend(CARRY)
 
     def _descend(self, kind: int) -> set[Var]:
-        """Products of a class and everything of the class that depends on one."""
+        """Products of a class (of inputs, also what is WHOLE), and everything of the class that
+        depends on one."""
         c, found = self.classes, set[Var]()
         for node in self.body.nodes:
             bits = c.mask[node.outputs[0]]
@@ -90,7 +98,8 @@ class Split:
                 continue
             if kind is CARRY and (not bits & CARRY or not self.core.isdisjoint(node.outputs)):
                 continue
-            if has_product(node) or any(v in found for v in node.inputs):
+            whole = kind is X and node.op.name in WHOLE
+            if whole or has_product(node) or any(v in found for v in node.inputs):
                 found.update(node.outputs)
         return found
 
