@@ -60,7 +60,7 @@ def rows_attend(h, x, W, b):
 
 
 def whole_quotients(h, x, W, b):
-    h = tg.tanh(h @ W + b + x + (x * 4.0) // 1.5)
+    h = tg.tanh(h @ W + b + x + (h * 4.0) // 1.5)
     return h, h
 
 
