@@ -162,3 +162,28 @@ def test_wide_arrays_fit_into_a_grid(backend: Any) -> None:
     wide.width = 20_000_000
     (across, down), block, _ = steps.geometry(wide, 1)
     assert (across, down, block) == (1, 65535, (128, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_cast_inside_a_group_rounds(backend: Any, dtype: str, rng: Any) -> None:
+    """What a kernel computes in float32 loses the digits that the dtype of the value lacks."""
+    x = rng.normal(size=(5, 9)).astype("f4")
+
+    def rounded(x: Any) -> Any:
+        y = (x * 3.0).astype(dtype)
+        return tg.tanh(y.astype("float32") - x * 3.0), y * y
+
+    found = []
+    for where in (backend, "numpy"):
+        with tg.use_backend(where):
+            ys = tg.jit(rounded)(tg.tensor(x))
+            with fake.allowed_to_wait():
+                found.append([y.numpy() for y in ys])
+    with tg.use_backend(backend):
+        graph = tg.explain(rounded)(tg.tensor(x)).graph
+    casts = [how for name, how in backend.report(graph) if name == "cast"]
+    assert casts and set(casts) == {"fused kernel"}
+    (lost, square), (expected, other) = found
+    assert np.abs(expected).max() > tg.finfo(dtype).eps / 4
+    assert np.abs(lost - expected).max() < 1e-6
+    assert square.dtype == other.dtype == dtype and distance(square, other) < tg.finfo(dtype).eps
