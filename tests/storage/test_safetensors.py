@@ -112,7 +112,7 @@ def test_tensors_are_aligned(path):
 
 def test_the_reference_library_reads_ours_and_we_read_its(path):
     library = pytest.importorskip("safetensors.numpy")
-    tensors = {d: np.arange(6).reshape(2, 3).astype(d) for d in DTYPES}
+    tensors = {d: np.arange(6).reshape(2, 3).astype(as_dtype(d).np) for d in DTYPES}
     tensors["empty"] = np.zeros((0, 3), "float32")
     tensors["scalar"], tensors["é/ü"] = np.array(2.5), np.ones(2)
     write_safetensors(path, tensors, {"who": "we"})
