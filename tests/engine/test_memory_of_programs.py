@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_rnn_numpy import pool
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.backend import optimize
 from tinygrad_rnn.graph import Graph, Node, Var
 
 
@@ -43,6 +44,43 @@ def test_a_constant_of_a_recording_does_not_outlive_it():
         assert "recorded" in str(error)
     else:
         raise AssertionError(value)
+
+
+def matrices_of_all_steps(step, T=6, B=2, I=3, N=5):
+    """How many stacks of matrices [T, B, N, N] a compiled loop over `step` works with."""
+    rng = np.random.default_rng(0)
+    xs = rng.normal(size=(T, B, I))
+    weights = [tg.tensor(rng.normal(size=(I, N))) for _ in range(3)]
+    start = tg.zeros((B, N, N), dtype="float64")
+    run = tg.jit(lambda x: tg.scan(lambda C, x: step(C, *[x @ w for w in weights]), start, x)[1])
+    by_hand, C = [], start
+    for x in xs:
+        C, y = step(C, *[tg.tensor(x) @ w for w in weights])
+        by_hand.append(y.numpy())
+    assert np.allclose(run(tg.tensor(xs)).numpy(), by_hand, rtol=1e-13)
+    graph = optimize(run.recordings[0].graph)
+    made = [v for node in graph.nodes for v in node.outputs]
+    return sum(v.type.size == T * B * N * N for v in made)
+
+
+def test_matrices_of_two_vectors_are_made_at_each_step():
+    """Keys and values for all steps are vectors; what a memory is written with would be large."""
+
+    def spread(C, q, k, v):
+        C = tg.sigmoid(q)[:, :, None] * C + v[:, :, None] * k[:, None, :]
+        return C, (C * q[:, None, :]).sum(axis=-1)
+
+    def product(C, q, k, v):
+        C = C + tg.einsum("bi,bj->bij", v, tg.exp(k))
+        return C, tg.einsum("bij,bj->bi", C, q)
+
+    def read_by_a_product(C, q, k, v):
+        m = tg.einsum("bi,bj->bij", v, k)
+        return 0.5 * C + m, tg.einsum("bij,bj->bi", m, q)
+
+    assert matrices_of_all_steps(spread) == 0
+    assert matrices_of_all_steps(product) == 1  # read after the loop, by one product
+    assert matrices_of_all_steps(read_by_a_product) == 1
 
 
 # --- the pool -------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ In: a Graph with scans. Out: a Graph whose loops hold only what is recurrent.
 | output-only | the carry, reaches only ys | after the loop, batched over T, likewise |
 | accumulator | c' = c + f, c read nowhere else | one contraction over T after the loop |
 
-Elementwise work alone never moves: it would only cost memory. Everything is decided by
-reachability.
+Elementwise work alone never moves: it would only cost memory. Nor does elementwise work that makes
+a matrix of two vectors, unless a product reads it. Everything else is decided by reachability.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..ops.elementwise import Cast
 from ..ops.gathering import ScatterAdd
 from ..ops.movement import reshape, transpose
 from ..ops.reduction import Sum
-from ..primitive import bind
+from ..primitive import Elementwise, bind
 from ..tensor import Tensor
 from ..vectorize import batch_nodes, lead, replay
 from .arrange import arrange
@@ -98,8 +98,10 @@ class Split:
                 continue
             if kind is CARRY and (not bits & CARRY or not self.core.isdisjoint(node.outputs)):
                 continue
-            whole = kind is X and node.op.name in WHOLE
-            if whole or has_product(node) or any(v in found for v in node.inputs):
+            moves = has_product(node) or (kind is X and node.op.name in WHOLE)
+            if kind is X and _spreads(node, c.mask):
+                continue  # of two vectors a matrix: cheap to make at each step, large for all
+            if moves or any(v in found for v in node.inputs):
                 found.update(node.outputs)
         return found
 
@@ -245,6 +247,16 @@ class Split:
         self.env |= zip(stacks, outs[len(kept) :])
         self.batched.update(stacks)
         return list(outs[: len(kept)])
+
+
+def _spreads(node: Node, mask: dict[Var, int]) -> bool:
+    """Whether a result is larger than what it is made of, element by element."""
+    if node.op.name == "contract":
+        by_element = all(i in node.attrs["out"] for i in node.attrs["a"])
+    else:
+        by_element = node.op.name == "broadcast_to" or issubclass(node.op, Elementwise)
+    varying = [v.type.size for v in node.inputs if mask[v]]
+    return by_element and node.outputs[0].type.size > sum(varying)
 
 
 def _plus(first: Tensor, total: Tensor) -> Tensor:
