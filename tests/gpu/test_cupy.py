@@ -93,7 +93,7 @@ def test_layers_agree_with_numpy(settings, name, lengths, road):
 
 
 @pytest.mark.parametrize(
-    "kind, limit", [("float32", 2e-4), ("tf32", 3e-2), ("float16", 3e-2), ("bfloat16", 2e-1)]
+    "kind, limit", [("float32", 2e-4), ("tf32", 3e-2), ("float16", 3e-2), ("bfloat16", 1e-1)]
 )
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 @pytest.mark.parametrize("sizes", [(33, 16, 64, 128), (20, 5, 30, 200), (9, 70, 8, 96)], ids=str)
@@ -116,7 +116,7 @@ def test_persistent_kernels_under_a_sanitizer(settings, name, kind):
     make, dtype = {"LSTM": nn.LSTM, "GRU": nn.GRU}[name], "float32" if kind == "tf32" else kind
     truth = gradients(lambda: make(3, 40), "numpy", None, "float64", (4, 9, 3))
     here = gradients(lambda: make(3, 40), "cupy", None, dtype, (4, 9, 3))
-    agree(here, truth, {"float64": 1e-9, "float32": 1e-5, "bfloat16": 2e-1}.get(kind, 3e-2))
+    agree(here, truth, {"float64": 1e-9, "float32": 1e-5, "bfloat16": 1e-1}.get(kind, 3e-2))
 
 
 def test_the_same_bits_at_every_run(settings):
