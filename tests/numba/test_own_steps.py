@@ -204,6 +204,15 @@ def test_refused_and_reported(step, rng):
     assert said.startswith("loop over NumPy kernels: ") and REFUSED[step] in said
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_last_carry_does_not_keep_the_stack_of_all(reverse, rng):
+    with tg.use_backend("numba"):
+        h, x, W, b = map(tg.tensor, operands(rng, "f8"))
+        end, ys = tg.scan(lambda h, x: leaky(h, x, W, b), h, x, reverse=reverse)
+    assert np.array_equal(end.numpy(), ys.numpy()[0 if reverse else -1])
+    assert not np.shares_memory(end._value.data, ys._value.data)
+
+
 def test_masks_and_counters(rng):
     """Booleans and integers as carries, inputs and outputs."""
 
