@@ -47,7 +47,7 @@ FLOORS = [
     {"program", "capabilities", "artifacts"},
     {"graph", "dlpack"},
     {"types"},
-    {"errors", "arguments"},
+    {"errors", "arguments", "synonyms"},
 ]
 FLOOR_OF = {unit: floor for floor, units in enumerate(FLOORS) for unit in units}
 

@@ -42,6 +42,8 @@ from .ops import *  # noqa: F403
 from .ops import __all__ as _functions
 from .random import Generator, manual_seed
 from .scan import scan
+from .synonyms import FUNCTIONS as _FUNCTIONS
+from .synonyms import missing as _missing
 from .tensor import Tensor
 from .trace import enable_grad, is_grad_enabled, no_grad
 from .types import (
@@ -86,7 +88,7 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(f"module 'tinygrad_rnn' has no attribute '{name}'")
+        raise AttributeError(_missing("module 'tinygrad_rnn'", name, _FUNCTIONS))
     module = importlib.import_module(f".{_LAZY[name]}", __name__)
     return module if _LAZY[name] == name else getattr(module, name)
 

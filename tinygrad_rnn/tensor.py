@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .attached import Attached
 from .backend import Backend, get_backend
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError
 from .graph import Var
+from .synonyms import METHODS, missing
 from .trace import leaked, state
 from .types import DType, Shape, Type, as_dtype
 
@@ -84,6 +85,11 @@ class Tensor(Attached):
     # NumPy leaves `ndarray * tensor` to us, and refuses `np.sin(tensor)`.
     __array_ufunc__ = None
     __hash__ = object.__hash__
+
+    if not TYPE_CHECKING:  # called for what is not there; type checkers know that themselves
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(missing(f"'{type(self).__name__}' object", name, METHODS))
 
     # --- facts -------------------------------------------------------------------------------
 

@@ -4,11 +4,13 @@ has changed afterwards."""
 from __future__ import annotations
 
 import pickle
+import re
 from typing import Any
 
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn import synonyms
 
 
 def f32(*shape: int) -> tg.Tensor:
@@ -268,3 +270,21 @@ def test_misuse_inside_jit_and_scan(name):
         with pytest.raises((error, tg.TinygradRnnError)):
             wrap()
     assert (f32(2) + 1).tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("table", ["FUNCTIONS", "METHODS"])
+def test_names_of_others_are_answered_with_ours(table):
+    """Every hint is for a name that is not there, and names what is."""
+    x = f32(2)
+    where = tg if table == "FUNCTIONS" else x
+    for name, hint in getattr(synonyms, table).items():
+        with pytest.raises(AttributeError, match=f"'{name}'; here it is: {re.escape(hint)}"):
+            getattr(where, name)
+        names = re.sub(r"\([^()]*\)", "()", hint)
+        for word in re.findall(r"(?:^|, )([a-z_][a-z_.]*)(?=\(|,|$)", names):
+            found = {"x": x, "a": x}.get(word.split(".")[0], tg)
+            for part in [p for p in word.split(".") if p not in ("x", "a")]:
+                found = getattr(found, part)
+    assert not hasattr(x, "wieght") and not hasattr(tg, "wieght")
+    with pytest.raises(AttributeError, match=r"'Parameter' object has no attribute 'wieght'$"):
+        tg.nn.Parameter(x).wieght  # noqa: B018

@@ -336,3 +336,21 @@ def test_constants_and_errors():
         nn.init.chrono_(nn.Recurrent(nn.LSTMCell(2, 3, bias=False)), 10)
     with pytest.raises(tg.errors.ArgumentError, match="longest is 1"):
         nn.init.chrono_(nn.LSTM(2, 3), 1)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, lambda pair: dict(zip("ab", pair))])
+def test_modules_and_parameters_in_plain_containers_are_warned_of(kind):
+    """Nobody would train them."""
+    net = nn.Module()
+    for pair in ((nn.Linear(2, 2), nn.Linear(2, 2)), (nn.Parameter(tg.ones(2)),) * 2):
+        with pytest.warns(UserWarning, match=r"attribute 'parts' is a .* of .*nn\.ModuleList"):
+            net.parts = kind(pair)
+    net.sizes, net.name = kind((2, 3)), kind("ab")
+    net.parts = nn.ModuleList([nn.Linear(2, 2)])
+
+
+def test_a_state_dictionary_of_another_dtype_is_refused_with_advice():
+    net = nn.Linear(2, 1)
+    advice = r"f32\[1\], expected f64\[1\]; cast it with \.astype\('float64'\)"
+    with pytest.raises(tg.CheckpointError, match=advice):
+        nn.Linear(2, 1, dtype="float64").load_state_dict(net.state_dict())

@@ -8,6 +8,7 @@ plain tensors, are declared with `register_buffer`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
@@ -80,6 +81,15 @@ class Module:
             )
         if isinstance(value, Module):
             object.__setattr__(value, "_name", name)
+        elif isinstance(value, list | tuple | dict) and value:
+            first = next(iter(value.values() if isinstance(value, dict) else value))
+            if isinstance(first, Module | Parameter):
+                warnings.warn(
+                    f"{self.where()}: attribute {name!r} is a {type(value).__name__} of "
+                    f"{type(first).__name__}, in which no parameters are found. Use nn.ModuleList, "
+                    "or give each an attribute of its own: setattr(self, name, value).",
+                    stacklevel=2,
+                )
         object.__setattr__(self, name, value)
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:

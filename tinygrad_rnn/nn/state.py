@@ -45,7 +45,9 @@ def load_into(members: Mapping[str, Tensor], given: Any, strict: bool, where: st
         array = to_array(given[name])
         found = describe(given[name])
         if array is None or found != str(member.type):
-            problems.append(f"{name!r} is {found}, expected {member.type}")
+            cast = array is not None and array.shape == member.shape
+            how = f"; cast it with .astype('{member.dtype}')" if cast else ""
+            problems.append(f"{name!r} is {found}, expected {member.type}{how}")
             continue
         first = values.setdefault(id(member), (name, member, array))
         if first[2] is not array and first[2].tobytes() != array.tobytes():
