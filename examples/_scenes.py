@@ -7,7 +7,6 @@ What can be said of a scene, the examples `caption`, `question` and `dialog` say
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from _common import need
@@ -26,11 +25,12 @@ MOVES = {
 }  # fmt: skip
 
 
-class Scene(NamedTuple):
-    """A picture f32[16,16], and the digit in every quarter (-1: nothing)."""
+def name(digit: int) -> str:
+    return DIGITS[digit] if digit >= 0 else "nothing"
 
-    picture: np.ndarray
-    digits: tuple[int, ...]
+
+def with_article(digit: int) -> str:
+    return f"{'an' if digit == 8 else 'a'} {DIGITS[digit]}"
 
 
 class Painter:
@@ -43,34 +43,39 @@ class Painter:
         self.rng = rng
         images = (found.images / 16).astype(np.float32)
         self.images = np.pad(images, ((0, 0), (1, 1), (1, 1)))  # with room to move by a pixel
-        self.labels = found.target
-        self.parts = {"test": order[:cut], "train": order[cut:]}
+        self.known = {  # which images show a digit
+            part: [some[found.target[some] == digit] for digit in range(10)]
+            for part, some in (("test", order[:cut]), ("train", order[cut:]))
+        }
 
-    def scene(self, part: str, least: int = 1, most: int = 4) -> Scene:
-        """A scene of `least` to `most` digits, all different."""
-        rng, known = self.rng, self.parts[part]
-        count = int(rng.integers(least, most + 1))
-        picture, digits = np.zeros((16, 16), np.float32), [-1] * 4
-        for place in rng.permutation(4)[:count].tolist():
-            while True:
-                k = known[rng.integers(len(known))]
-                if self.labels[k] not in digits:
-                    break
-            digits[place] = int(self.labels[k])
-            row, column = divmod(place, 2)
-            image = self.images[k, 1:9, 1:9]
-            if part == "train":  # an unsteady hand: there are only 1,438 images to learn from
-                down, right = rng.integers(3, size=2).tolist()
-                image = self.images[k, down : down + 8, right : right + 8]
-                noise = rng.standard_normal((8, 8), np.float32)
-                image = image * rng.uniform(0.7, 1.3) + 0.1 * noise
-            picture[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = image
-        return Scene(picture, tuple(digits))
+    def scenes(
+        self, part: str, count: int, least: int = 1, most: int = 4
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures f32[B,16,16] of `least` to `most` digits, all different; which digit is in every
+        quarter, i64[B,4] (-1: nothing)."""
+        rng, quarters = self.rng, (count, 4)
+        digits = rng.random((count, 10)).argsort(axis=1)[:, :4]
+        shown = rng.random(quarters).argsort(axis=1) < rng.integers(least, most + 1, (count, 1))
+        chosen = np.zeros(quarters, np.int64)
+        for digit, known in enumerate(self.known[part]):
+            here = digits == digit
+            chosen[here] = rng.choice(known, here.sum())
+        down, right = (np.ones((count, 4, 1, 1), np.int64) for _ in range(2))
+        light, noise = 1.0, 0.0
+        if part == "train":  # an unsteady hand: there are only 1,438 images to learn from
+            down, right = rng.integers(3, size=(2, count, 4, 1, 1))
+            light = rng.uniform(0.7, 1.3, (count, 4, 1, 1))
+            noise = 0.1 * rng.standard_normal((count, 4, 8, 8), np.float32)
+        pixels, at = np.arange(8), chosen[..., None, None]
+        images = self.images[at, down + pixels[:, None], right + pixels] * light + noise
+        images = np.where(shown[..., None, None], images, 0).astype(np.float32)
+        pictures = images.reshape(count, 2, 2, 8, 8).swapaxes(2, 3).reshape(count, 16, 16)
+        return pictures, np.where(shown, digits, -1)
 
 
 class Eye(nn.Module):
-    """Pictures f32[B,16,16] -> what is seen f32[B,4 * features]: the same convolutions look at
-    every quarter."""
+    """Pictures f32[B,16,16] -> what is seen in each quarter f32[4,B,features], by the same
+    convolutions."""
 
     def __init__(self, features: int = 32, hidden: int = 256) -> None:
         self.look = nn.Conv2d(1, hidden, kernel_size=8, stride=8)
@@ -79,7 +84,11 @@ class Eye(nn.Module):
 
     def forward(self, pictures: tg.Tensor) -> tg.Tensor:
         seen = self.dropout(F.relu(self.look(pictures[:, None])))
-        return F.tanh(self.see(seen)).reshape(len(pictures), -1)
+        return F.tanh(self.see(seen)).reshape(len(pictures), -1, 4).transpose(2, 0, 1)
+
+    def whole(self, pictures: tg.Tensor) -> tg.Tensor:
+        """What is seen in all quarters, f32[B,4 * features]."""
+        return tg.concat(list(self(pictures)), -1)
 
 
 class Words:

@@ -16,8 +16,8 @@ Baseline: the same network without the picture, which writes correct English abo
 from __future__ import annotations
 
 import numpy as np
-from _common import Report, Run, Score, example
-from _scenes import DIGITS, Eye, Painter, Scene, Words
+from _common import Report, Run, Score, example, show_image
+from _scenes import DIGITS, Eye, Painter, Words, with_article
 from _training import Descent
 
 import tinygrad_rnn as tg
@@ -28,16 +28,12 @@ WORDS = Words([*DIGITS, "a", "an", "is", "left", "right", "above", "and", "of"])
 LENGTH = 10  # words of the longest sentence, <eos> included
 
 
-def describe(scene: Scene) -> str:
+def describe(digits: np.ndarray) -> str:
     """ "a three is above and left of a seven": the first in reading order is named first."""
-    (p, first), (q, second) = [(i, d) for i, d in enumerate(scene.digits) if d >= 0]
+    (p, first), (q, second) = [(place, d) for place, d in enumerate(digits) if d >= 0]
     down, across = q // 2 - p // 2, q % 2 - p % 2
     sides = ["above"] * (down > 0) + (["left of"] if across > 0 else ["right of"] if across else [])
-    return f"{named(first)} is {' and '.join(sides)} {named(second)}"
-
-
-def named(digit: int) -> str:
-    return f"{'an' if digit == 8 else 'a'} {DIGITS[digit]}"
+    return f"{with_article(first)} is {' and '.join(sides)} {with_article(second)}"
 
 
 class Captioner(nn.Module):
@@ -49,7 +45,7 @@ class Captioner(nn.Module):
         self.cell, self.head = nn.GRUCell(32, hidden), nn.Linear(hidden, len(WORDS))
 
     def start(self, pictures: tg.Tensor) -> tg.Tensor:
-        return F.tanh(self.begin(self.eye(pictures * float(self.sees))))
+        return F.tanh(self.begin(self.eye.whole(pictures * float(self.sees))))
 
     def forward(self, pictures: tg.Tensor, words: tg.Tensor) -> tg.Tensor:
         """f32[B,16,16], i64[T,B] -> f32[T,B,words]."""
@@ -72,8 +68,8 @@ class Captioner(nn.Module):
 
 
 def batch(painter: Painter, part: str, count: int) -> tuple[np.ndarray, list[str]]:
-    scenes = [painter.scene(part, 2, 2) for _ in range(count)]
-    return np.stack([s.picture for s in scenes]), [describe(s) for s in scenes]
+    pictures, digits = painter.scenes(part, count, 2, 2)
+    return pictures, list(map(describe, digits))
 
 
 def train(run: Run, painter: Painter, model: Captioner, steps: int, name: str) -> float:
@@ -100,10 +96,7 @@ def draw(run: Run, pictures: np.ndarray, wrote: list[str], right: np.ndarray) ->
     order = [*np.flatnonzero(~right)[:1], *np.flatnonzero(right)][:6]
     axes = run.axes("A sentence about a picture", 2, 3)
     for axis, k in zip(axes.flat, order):
-        axis.imshow(pictures[k], cmap="gray_r")
-        axis.set(xticks=[], yticks=[])
-        axis.grid(False)
-        axis.set_title(wrote[k], color="black" if right[k] else "#D55E00", fontsize=16)
+        show_image(axis, pictures[k], wrote[k], right[k])
 
 
 @example(

@@ -16,8 +16,8 @@ cannot answer. Baseline: the same network whose d(k-1) is forgotten before every
 from __future__ import annotations
 
 import numpy as np
-from _common import Report, Run, Score, example
-from _scenes import DIGITS, MOVES, PLACES, Eye, Painter, Scene, Words
+from _common import Report, Run, Score, example, show_image
+from _scenes import DIGITS, MOVES, PLACES, Eye, Painter, Words, name
 from _training import Descent
 
 import tinygrad_rnn as tg
@@ -30,9 +30,9 @@ ANSWERS = [*DIGITS, "nothing", "yes", "no"]
 TURNS, LENGTH = 3, 6
 
 
-def talk(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
+def talk(digits: list[int], rng: np.random.Generator) -> list[tuple[str, str]]:
     """Three questions and their answers: a place, its neighbour, and a comparison or one more."""
-    digits, first = scene.digits, int(rng.integers(4))
+    first = int(rng.integers(4))
     way, second = step(first, rng)
     said = [
         (f"what is {PLACES[first]} ?", name(digits[first])),
@@ -51,10 +51,6 @@ def step(place: int, rng: np.random.Generator) -> tuple[str, int]:
     return ways[int(rng.integers(len(ways)))]
 
 
-def name(digit: int) -> str:
-    return DIGITS[digit] if digit >= 0 else "nothing"
-
-
 class Dialog(nn.Module):
     """Pictures f32[B,16,16], words i64[T,3B] and lengths of all questions -> scores [3,B,answers].
 
@@ -70,7 +66,7 @@ class Dialog(nn.Module):
     def forward(self, pictures: tg.Tensor, words: tg.Tensor, lengths: tg.Tensor) -> tg.Tensor:
         _, q = self.words(self.embed(words), lengths=lengths)
         questions = q[0].reshape(TURNS, len(pictures), -1)
-        seen = tg.broadcast_to(self.eye(pictures), (TURNS, len(pictures), 4 * 32))
+        seen = tg.broadcast_to(self.eye.whole(pictures), (TURNS, len(pictures), 4 * 32))
         heard = tg.concat([questions, seen], -1)
         if self.remembers:
             said, _ = self.dialog(heard)
@@ -84,12 +80,12 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[list[tuple[st
 
 
 def batch(painter: Painter, part: str, count: int) -> Batch:
-    scenes = [painter.scene(part, 2, 4) for _ in range(count)]
-    talks = [talk(scene, painter.rng) for scene in scenes]
+    pictures, digits = painter.scenes(part, count, 2, 4)
+    talks = [talk(scene, painter.rng) for scene in digits.tolist()]
     questions = [t[k][0] for k in range(TURNS) for t in talks]
     right = np.array([[ANSWERS.index(t[k][1]) for t in talks] for k in range(TURNS)])
     words, lengths = WORDS.encode(questions, LENGTH)
-    return np.stack([s.picture for s in scenes]), words, lengths, right, talks
+    return pictures, words, lengths, right, talks
 
 
 def train(run: Run, painter: Painter, model: Dialog, steps: int, title: str) -> float:
@@ -121,9 +117,7 @@ def draw(run: Run, found: Batch, answers: np.ndarray) -> None:
     pictures, _, _, right, talks = found
     axes = run.axes("A dialog about a picture", 2, 4, gridspec_kw={"width_ratios": [1, 1.2] * 2})
     for (picture, text), k in zip(axes.reshape(4, 2), range(4)):
-        picture.imshow(pictures[k], cmap="gray_r")
-        picture.set(xticks=[], yticks=[])
-        picture.grid(False)
+        show_image(picture, pictures[k])
         text.axis("off")
         for turn, (question, _) in enumerate(talks[k]):
             y = 0.9 - 0.33 * turn

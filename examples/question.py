@@ -1,14 +1,18 @@
 """A question about a picture: words and an image go in, one answer comes out (many-to-one).
 
-The question is read word by word, the picture is seen once; the answer needs both:
+The question is read word by word; then the network looks at the picture twice: at what the question
+names (attention by content), and from there to where the question sends it (by location, as the
+neural Turing machine shifts):
 
-    q(t) = GRU(q(t-1), e(w(t))),  t = 1 ... T        the question's words, ragged: `lengths=`
-    z = ReLU(W [q(T); eye(picture)] + b)
-    p(answer) = softmax(V z + c),  L = -log p(right answer)
+    q(t) = GRU(q(t-1), e(w(t))),  t = 1 ... T           the question's words, ragged: `lengths=`
+    o_k = eye(quarter k) + place_k                      what is in each quarter, and where that is
+    α_k = softmax(v·tanh(W q(T) + U o_k)),              c = Σ_k α_k o_k           the first glance
+    β_j = Σ_k α_k S_kj,  S = softmax(R q(T) + r),       d = Σ_j β_j o_j           the second
+    p(answer) = softmax(f([q(T); c; d])),               L = -log p(right answer)
 
-Digits lie in a scene: how many there are, which one is where, whether there is one, which is the
-largest. Baseline: the same network without the picture, which can only know how questions are
-usually answered.
+"what is below the six ?" needs both: first the six is found, then what is below it. Digits lie in a
+scene: how many there are, which one is where, whether there is one, which is the largest. Baseline:
+the same network without the picture, which can only know how questions are usually answered.
 
     python examples/question.py
 """
@@ -16,69 +20,73 @@ usually answered.
 from __future__ import annotations
 
 import numpy as np
-from _common import Report, Run, Score, example
-from _scenes import DIGITS, MOVES, PLACES, Eye, Painter, Scene, Words
+from _common import COLORS, Report, Run, Score, example, need, show_image
+from _scenes import DIGITS, MOVES, PLACES, Eye, Painter, Words, name, with_article
 from _training import Descent
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.nn import functional as F
 
-WORDS = Words("what is there a how many digits are at the which largest ?".split() + DIGITS
+WORDS = Words("what is there a an how many digits are at the which largest ?".split() + DIGITS
               + " ".join(PLACES).split() + "right of left below above".split())  # fmt: skip
 ANSWERS = [*DIGITS, "nothing", "yes", "no"]
 LENGTH = 8  # words of the longest question
 
 
-def ask(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
+def ask(digits: list[int], rng: np.random.Generator) -> tuple[str, str]:
     """A question about a scene, and its answer."""
-    digits = scene.digits
     there = [d for d in digits if d >= 0]
-    kind = rng.integers(5)
+    kind = int(rng.integers(5))
     if kind == 0:
         return "how many digits are there ?", DIGITS[len(there)]
     if kind == 1:
-        d = int(rng.choice(there)) if rng.random() < 0.5 else int(rng.integers(10))
-        return f"is there a {DIGITS[d]} ?", "yes" if d in there else "no"
+        d = there[rng.integers(len(there))] if rng.random() < 0.5 else int(rng.integers(10))
+        return f"is there {with_article(d)} ?", "yes" if d in there else "no"
     if kind == 2:
         return "which is the largest ?", DIGITS[max(there)]
     if kind == 3:
         place = int(rng.integers(4))
         return f"what is {PLACES[place]} ?", name(digits[place])
-    place = digits.index(int(rng.choice(there)))
-    way = str(rng.choice([way for at, way in MOVES if at == place]))
+    place = digits.index(there[rng.integers(len(there))])
+    way = [way for at, way in MOVES if at == place][rng.integers(2)]
     return f"what is {way} the {DIGITS[digits[place]]} ?", name(digits[MOVES[place, way]])
 
 
-def name(digit: int) -> str:
-    return DIGITS[digit] if digit >= 0 else "nothing"
-
-
 class Answerer(nn.Module):
-    """Pictures f32[B,16,16], questions i64[T,B] and their lengths -> scores f32[B,answers]."""
+    """Pictures f32[B,16,16], questions i64[T,B] and their lengths -> scores f32[B,answers], and
+    where it looked f32[2,B,4]."""
 
-    def __init__(self, hidden: int, sees: bool = True) -> None:
-        self.eye, self.sees = Eye(), sees
+    def __init__(self, hidden: int, features: int = 64, sees: bool = True) -> None:
+        self.eye, self.place, self.sees = Eye(features), nn.Embedding(4, features), sees
         self.embed, self.read = nn.Embedding(len(WORDS), 32), nn.GRU(32, hidden)
-        self.think = nn.Linear(hidden + 4 * 32, 2 * hidden)
-        self.think2, self.head = nn.Linear(2 * hidden, hidden), nn.Linear(hidden, len(ANSWERS))
+        self.look = nn.AdditiveAttention(hidden, features, hidden)
+        self.shift = nn.Linear(hidden, 4 * 4)
+        self.think = nn.Sequential(
+            nn.Linear(hidden + 2 * features, 2 * hidden), nn.ReLU(),
+            nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, len(ANSWERS)),
+        )  # fmt: skip
 
-    def forward(self, pictures: tg.Tensor, words: tg.Tensor, lengths: tg.Tensor) -> tg.Tensor:
-        _, q = self.read(self.embed(words), lengths=lengths)
-        seen = self.eye(pictures * float(self.sees))
-        z = F.relu(self.think(tg.concat([q[0], seen], -1)))
-        return self.head(F.relu(self.think2(z)))
+    def forward(
+        self, pictures: tg.Tensor, words: tg.Tensor, lengths: tg.Tensor
+    ) -> tuple[tg.Tensor, tg.Tensor]:
+        q = self.read(self.embed(words), lengths=lengths)[1][0]
+        objects = self.eye(pictures * float(self.sees)) + self.place.weight[:, None]
+        c, alpha = self.look(q, objects)
+        beta = tg.einsum("bk,bkj->bj", alpha, F.softmax(self.shift(q).reshape(-1, 4, 4)))
+        d = tg.einsum("bj,jbf->bf", beta, objects)
+        return self.think(tg.concat([q, c, d], -1)), tg.stack([alpha, beta])
 
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]
 
 
 def batch(painter: Painter, part: str, count: int) -> Batch:
-    scenes = [painter.scene(part) for _ in range(count)]
-    questions, answers = zip(*[ask(scene, painter.rng) for scene in scenes])
+    pictures, digits = painter.scenes(part, count)
+    questions, answers = zip(*[ask(scene, painter.rng) for scene in digits.tolist()])
     words, lengths = WORDS.encode(questions, LENGTH)
     right = np.array([ANSWERS.index(a) for a in answers])
-    return np.stack([s.picture for s in scenes]), words, lengths, right, list(questions)
+    return pictures, words, lengths, right, list(questions)
 
 
 def train(run: Run, painter: Painter, model: Answerer, steps: int, name: str) -> float:
@@ -88,7 +96,8 @@ def train(run: Run, painter: Painter, model: Answerer, steps: int, name: str) ->
     def step(
         pictures: tg.Tensor, words: tg.Tensor, lengths: tg.Tensor, right: tg.Tensor
     ) -> tg.Tensor:
-        loss = F.cross_entropy(model(pictures, words, lengths), right)
+        scores, _ = model(pictures, words, lengths)
+        loss = F.cross_entropy(scores, right)
         loss.backward()
         descent.step()
         return loss
@@ -98,28 +107,38 @@ def train(run: Run, painter: Painter, model: Answerer, steps: int, name: str) ->
     return run.loss
 
 
-def judge(model: Answerer, found: Batch) -> np.ndarray:
+def judge(model: Answerer, found: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """The answers i64[B], and where the network looked f32[2,B,4]."""
     with tg.no_grad():
-        return model(*map(tg.tensor, found[:3])).numpy().argmax(-1)
+        scores, where = model(*map(tg.tensor, found[:3]))
+    return scores.numpy().argmax(-1), where.numpy()
 
 
-def draw(run: Run, found: Batch, answers: np.ndarray) -> None:
-    """Six scenes with a question and the answer to it, the last one wrong if there is one."""
+def draw(run: Run, found: Batch, answers: np.ndarray, where: np.ndarray) -> None:
+    """A question of each kind, and one answered wrongly; frames where it looked first and then."""
     pictures, _, _, right, questions = found
-    wrong = [*np.flatnonzero(answers != right)[:1]]
-    order = [*np.flatnonzero(answers == right)[: 6 - len(wrong)], *wrong]
-    axes = run.axes("A question about a picture", 2, 3)
+    wrong = np.flatnonzero(answers != right)[:1].tolist()
+    kinds = [(question.split()[0], question.count(" ")) for question in questions]
+    shown = {kind: k for k, kind in enumerate(kinds) if answers[k] == right[k]}
+    order = [*[shown[kind] for kind in sorted(shown, reverse=True)][: 6 - len(wrong)], *wrong]
+    rectangle = need("matplotlib.patches").Rectangle
+    axes = run.axes("Where it looks to answer: first blue, then green", 2, 3)
+    for axis in axes.flat[len(order) :]:
+        axis.axis("off")
     for axis, k in zip(axes.flat, order):
-        axis.imshow(pictures[k], cmap="gray_r")
-        axis.set(xticks=[], yticks=[])
-        axis.grid(False)
-        color = "black" if answers[k] == right[k] else "#D55E00"
-        axis.set_title(f"{questions[k]}  {ANSWERS[answers[k]]}", color=color, fontsize=16)
+        title = f"{questions[k]}  {ANSWERS[answers[k]]}"
+        show_image(axis, pictures[k], title, answers[k] == right[k])
+        for glance, (color, inset) in enumerate(((COLORS[0], 0.1), (COLORS[2], 0.6))):
+            for place, weight in enumerate(where[glance, k].tolist()):
+                row, column = divmod(place, 2)
+                corner, size = (8 * column + inset - 0.5, 8 * row + inset - 0.5), 8 - 2 * inset
+                style = {"edgecolor": color, "alpha": weight, "linewidth": 4, "fill": False}
+                axis.add_patch(rectangle(corner, size, size, **style))
 
 
 @example(
     quick={"steps": 40},
-    steps=(4500, "training steps of 256 questions"),
+    steps=(2500, "training steps of 256 questions"),
     hidden=(128, "H, size of the question's state"),
 )
 def main(run: Run, steps: int, hidden: int) -> Report:
@@ -128,9 +147,9 @@ def main(run: Run, steps: int, hidden: int) -> Report:
     loss = train(run, painter, model, steps, "question")
     train(run, painter, blind, max(1, steps // 10), "without picture")
     found = batch(painter, "test", 2000)
-    answers = judge(model, found)
-    guessed = np.mean(judge(blind, found) == found[3])
-    draw(run, found, answers)
+    answers, where = judge(model, found)
+    guessed = np.mean(judge(blind, found)[0] == found[3])
+    draw(run, found, answers, where)
     right = np.mean(answers == found[3])
     return Report(
         loss,
