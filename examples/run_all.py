@@ -50,13 +50,19 @@ def run(name: str, backend: str) -> dict[str, Any]:
     }
 
 
+def duration(run: dict[str, Any]) -> str:
+    """Seconds on the clock; those of the processor, in brackets, if it was busy with other work."""
+    busy = run["seconds"] > 1.5 * run["cpu_seconds"]
+    return f"({run['cpu_seconds']:.0f})" if busy else f"{run['seconds']:.0f}"
+
+
 def table(results: dict[str, Any]) -> str:
     """Markdown: one row for each score of each example that has been run."""
     heads = ["example", *(f"s, {b}" for b in BACKENDS), "reached", "wanted", "baseline", "picture"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name in [name for name in names() if name in results]:
         found = results[name]
-        seconds = [f"{found[b]['seconds']:.0f}" if b in found else "" for b in BACKENDS]
+        seconds = [duration(found[b]) if b in found else "" for b in BACKENDS]
         first = [f"`{name}.py`", *seconds]
         picture = f"`runs/{name}/{Path(name).name}.png`"
         for score in next(found[b] for b in BACKENDS if b in found)["scores"]:

@@ -196,6 +196,11 @@ def test_run_all_keeps_results_and_writes_the_table(
         run_all.main(["no_such_example"])
 
 
+def test_seconds_beside_other_work_are_the_processor_s() -> None:
+    assert run_all.duration({"seconds": 61.2, "cpu_seconds": 90.0}) == "61"
+    assert run_all.duration({"seconds": 301.0, "cpu_seconds": 92.9}) == "(93)"
+
+
 def test_the_table_in_the_readme_is_that_of_the_results() -> None:
     results = json.loads((EXAMPLES / "results.json").read_text())
     assert run_all.table(results) in (EXAMPLES / "README.md").read_text()
