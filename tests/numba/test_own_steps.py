@@ -204,6 +204,18 @@ def test_refused_and_reported(step, rng):
     assert said.startswith("loop over NumPy kernels: ") and REFUSED[step] in said
 
 
+def test_a_loop_forgets_the_weights_of_its_last_run(rng):
+    h, x, W, b = operands(rng, "f8")
+    for weights in (W, W.T.copy(), W + 1.0, W[::-1].copy()):
+        found = []
+        for backend in ("numpy", "numba"):
+            with tg.use_backend(backend):
+                given = [tg.tensor(a) for a in (h, x, weights, b)]
+                step = lambda h, x, given=given: leaky(h, x, *given[2:])  # noqa: E731
+                found.append([v.numpy() for v in tg.scan(step, *given[:2])])
+        assert all(distance(a, b) <= 1e-12 for a, b in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_last_carry_does_not_keep_the_stack_of_all(reverse, rng):
     with tg.use_backend("numba"):
