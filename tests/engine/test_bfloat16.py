@@ -138,6 +138,9 @@ def test_tensors_are_made_and_read():
         assert tg.tensor(1j).dtype is tg.complex64
     finally:
         tg.set_default_dtype("float32")
+    for wrong in (["a"], [1j], [2**70], {}):
+        with pytest.raises(DTypeError, match=r"tensor of bfloat16 from this (list|dict): "):
+            tg.tensor(wrong, "bfloat16")
     with pytest.raises(ArgumentError, match=r"i32\[2\] cannot become bf16\[2\]"):
         y = tg.ones((2,), "int32")
         y += tg.ones((2,), "bfloat16")

@@ -208,6 +208,11 @@ def _host(data: Any, dtype: Any) -> np.ndarray:
         raise ArgumentError(
             f"tensor: the nested lists are ragged ({error}); pad them first."
         ) from None
+    except TypeError as error:  # bfloat16 and complex dtypes say so of what is no number for them
+        raise DTypeError(
+            f"tensor: cannot make a tensor of {want or 'numbers'} from this "
+            f"{type(data).__name__}: {error}."
+        ) from None
     kind = kind_of(host.dtype)
     if kind not in "biufc" or (kind == "c" and want is not None and kind_of(want) not in "bc"):
         raise DTypeError(
