@@ -127,8 +127,10 @@ class _Lowering:
     def run(self) -> LoopProgram:
         for v in self.consts:
             self.level[v] = 0
-        for v in (*self.carry_in, *self.xs):
+        for v in self.carry_in:
             self.form[v], self.level[v] = self._varying(v), 0
+        for v in self.xs:
+            self.form[v], self.level[v] = self._of_step(v), 0
         for n in self.body.nodes:
             self._type(n)
         for v in (*self.carry_out, *self.ys):
@@ -163,11 +165,15 @@ class _Lowering:
             )
         return sizes.pop()
 
-    def _varying(self, v: Var) -> Form:
-        shape, dtype = v.type.shape, v.type.dtype
-        small = dtype.is_integer and dtype.itemsize not in (4, 8)
-        if small or dtype.is_complex:
+    @staticmethod
+    def _check_element(v: Var) -> None:
+        dtype = v.type.dtype
+        if dtype.is_complex or (dtype.is_integer and dtype.itemsize not in (4, 8)):
             raise Unsupported(f"an operand is {v.type}")
+
+    def _varying(self, v: Var) -> Form:
+        shape = v.type.shape
+        self._check_element(v)
         if len(shape) == 2 and shape[0] == self.rows:
             return "col" if shape[1] == 1 else "mat"
         if len(shape) == 1 and shape[0] == self.rows:
@@ -175,6 +181,19 @@ class _Lowering:
         if not shape:
             return "one"
         raise Unsupported(f"an operand {v.type} has no axis of {self.rows} rows in front")
+
+    def _of_step(self, v: Var) -> Form:
+        """An x: rows, or what all rows of a step share."""
+        shape = v.type.shape
+        if len(shape) == 1 and any(
+            v in n.inputs and n.op.name in ELEMENTWISE and n.outputs[0].type.ndim > 1
+            for n in self.body.nodes
+        ):
+            shape = (1, *shape)
+        if len(shape) == 2 and shape[0] == 1 < self.rows:
+            self._check_element(v)
+            return "one" if shape[1] == 1 else "vec"
+        return self._varying(v)
 
     def _fixed(self, v: Var) -> Form:
         """A const where an elementwise operation reads it."""

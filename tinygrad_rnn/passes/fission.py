@@ -5,13 +5,14 @@ In: a Graph with scans. Out: a Graph whose loops hold only what is recurrent.
 | class | depends on | goes |
 |---|---|---|
 | invariant | consts alone | before the loop, once |
-| input-only | consts and xs | before the loop, batched over T, if it is a product or WHOLE |
+| input-only | consts and xs | before the loop, batched over T, if it is a product or WHOLE or a \
+number of the step |
 | recurrent | on a path carry -> carry | stays |
 | output-only | the carry, reaches only ys | after the loop, batched over T, likewise |
 | accumulator | c' = c + f, c read nowhere else | one contraction over T after the loop |
 
-Elementwise work alone never moves: it would only cost memory. Nor does elementwise work that makes
-a matrix of two vectors, unless a product reads it. Everything else is decided by reachability.
+Elementwise work on rows alone never moves: it would only cost memory. Nor does elementwise work that
+makes a matrix of two vectors, unless a product reads it. Everything else is decided by reachability.
 """
 
 from __future__ import annotations
@@ -89,19 +90,25 @@ class Split:
         self.after = self._descend(CARRY)
 
     def _descend(self, kind: int) -> set[Var]:
-        """Products of a class (of inputs, also what is WHOLE), and everything of the class that
-        depends on one."""
+        """Products of a class (of inputs, also what is WHOLE, or made of numbers of the step alone,
+        which is small), and everything of the class that depends on one."""
         c, found = self.classes, set[Var]()
+        small = {v for v in c.xs if v.type.ndim == 0}
         for node in self.body.nodes:
             bits = c.mask[node.outputs[0]]
             if kind is X and bits != X:
                 continue
             if kind is CARRY and (not bits & CARRY or not self.core.isdisjoint(node.outputs)):
                 continue
+            shared = kind is X and all(v in small or c.mask[v] == 0 for v in node.inputs)
+            if shared and all(v.type.ndim < 2 for v in node.outputs):
+                small.update(node.outputs)
+                found.update(node.outputs)
+                continue
             moves = has_product(node) or (kind is X and node.op.name in WHOLE)
             if kind is X and _spreads(node, c.mask):
                 continue  # of two vectors a matrix: cheap to make at each step, large for all
-            if moves or any(v in found for v in node.inputs):
+            if moves or any(v in found and v not in small for v in node.inputs):
                 found.update(node.outputs)
         return found
 
