@@ -23,7 +23,7 @@ def clockwork(carry, x, W, s):
 
 
 def decaying(carry, x, W, s):
-    """A rate that follows from itself and from a weight, two numbers that follow from each other."""
+    """A rate that follows from itself and a weight, two numbers that follow from each other."""
     h, rate, (a, b) = carry
     h = tg.tanh(h @ W + x) * rate + h * tg.sin(a)
     return (h, rate * tg.sigmoid(s) + 0.1, (b, a * 0.9 + rate)), (h, rate)
@@ -38,7 +38,7 @@ def measured(carry, x, W, s):
 
 STARTS = {
     clockwork: lambda h: (h, tg.tensor(0)),
-    decaying: lambda h: (h, tg.tensor(0.7, dtype="float64"), (tg.tensor(0.2, dtype="float64"),) * 2),
+    decaying: lambda h: (h, tg.tensor(0.7, dtype="float64"), (tg.tensor(0.2, dtype="float64"),) * 2),  # noqa: E501
     measured: lambda h: (h, tg.tensor(0.3, dtype="float64"), tg.tensor(0.0, dtype="float64")),
 }  # fmt: skip
 

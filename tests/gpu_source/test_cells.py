@@ -64,8 +64,9 @@ def test_second_order(backend, name, rng):
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "ln lstm"])
 def test_sizes(backend, name, rng):
-    """Rows and columns that fill blocks and that do not; all sizes share their kernels."""
-    shapes = [(2, 3, 3, 40), (3, 33, 2, 5), (2, 1, 4, 1), (1, 5, 3, 33), (2, 140, 2, 3)]
+    """Rows and columns that fill blocks and that do not; all sizes share their kernels, but for one
+    unit, whose gates are single columns."""
+    shapes = [(2, 3, 3, 40), (3, 33, 2, 5), (2, 1, 4, 2), (1, 5, 3, 33), (2, 140, 2, 3)]
     shapes += [(t, 4, 2, 5) for t in (0, 1, 2)] + [(3, 0, 2, 5)]
     agree(backend, lambda: nn.Recurrent(CELLS[name](3, 150)), rng.normal(size=(2, 3, 3)))
 
@@ -80,6 +81,8 @@ def test_sizes(backend, name, rng):
             rng.normal(size=(T, B, i)), dtypes=("f8",),
         )  # fmt: skip
     assert modules() == before
+    one = rng.normal(size=(2, 1, 4))
+    agree(backend, lambda: nn.Recurrent(CELLS[name](4, 1)), one, dtypes=("f8",))
 
 
 @pytest.mark.parametrize("make", [nn.LSTM, nn.GRU, nn.RNN])

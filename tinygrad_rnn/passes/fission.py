@@ -5,14 +5,14 @@ In: a Graph with scans. Out: a Graph whose loops hold only what is recurrent.
 | class | depends on | goes |
 |---|---|---|
 | invariant | consts alone | before the loop, once |
-| input-only | consts and xs | before the loop, batched over T, if it is a product or WHOLE or a \
-number of the step |
+| input-only | consts and xs | before the loop, batched over T, if product, WHOLE or SMALL |
 | recurrent | on a path carry -> carry | stays |
 | output-only | the carry, reaches only ys | after the loop, batched over T, likewise |
 | accumulator | c' = c + f, c read nowhere else | one contraction over T after the loop |
 
-Elementwise work on rows alone never moves: it would only cost memory. Nor does elementwise work that
-makes a matrix of two vectors, unless a product reads it. Everything else is decided by reachability.
+SMALL is what is made of numbers of the step alone. Other elementwise work alone never moves: it
+would only cost memory. Nor does elementwise work that makes a matrix of two vectors, unless a
+product reads it. Everything else is decided by reachability.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Split:
         self.after = self._descend(CARRY)
 
     def _descend(self, kind: int) -> set[Var]:
-        """Products of a class (of inputs, also what is WHOLE, or made of numbers of the step alone,
-        which is small), and everything of the class that depends on one."""
+        """Products of a class (of inputs, also what is WHOLE), and everything of the class that
+        depends on one; of inputs, also what is SMALL."""
         c, found = self.classes, set[Var]()
         small = {v for v in c.xs if v.type.ndim == 0}
         for node in self.body.nodes:
