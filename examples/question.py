@@ -1,7 +1,7 @@
 """A question about a picture: words and an image go in, one answer comes out (many-to-one).
 
 The question is read word by word; then the network looks at the picture in two hops of attention:
-at what the question names (by content), and from there to where the question sends it (by location,
+at what the question is about (by content), and from there to where it sends the eye (by location,
 as the neural Turing machine shifts):
 
     q(t) = GRU(q(t-1), e(w(t))),  t = 1 ... T           the question's words, ragged: `lengths=`
@@ -10,9 +10,14 @@ as the neural Turing machine shifts):
     β_j = Σ_k α_k S_kj,  S = softmax(R q(T) + r),       d = Σ_j β_j o_j              the second
     p(answer) = softmax(f([q(T); c; d])),               L = -log p(right answer)
 
-"what is below the six ?" needs both: first the six is found, then what is below it. Digits lie in a
-scene: how many there are, which one is where, whether there is one, which is the largest. Baseline:
-the same network without the picture, which can only know how questions are usually answered.
+"what is below the six ?" needs both. Nobody tells the network where to look, and what it learns is
+not what one expects: the first hop avoids the six (it puts 2 to 3 % of its weight there, seeds 0 to
+2) and leaves a gap, from which the second finds the answer (93 to 96 % of it). So attention shows
+where a network looks, not how it reasons.
+
+Digits lie in a scene: how many there are, which one is where, whether there is one, which is the
+largest. Baseline: the same network without the picture, which can only know how questions are
+usually answered.
 
     python examples/question.py
 """
