@@ -27,6 +27,7 @@ FLOORS = [
     {"fft", "linalg"},
     {"jit"},
     {"fuse", "rows", "column_sums"},
+    {"leading"},
     {"group_body"},
     {"lower", "explanation", "call"},
     {"loop_program"},

@@ -192,3 +192,60 @@ def test_a_number_that_rows_change_is_left_to_numpy(rng):
     assert all(h.startswith("loop over NumPy kernels") for h in how)
     for a, b in zip(got, want, strict=True):
         assert distance(a, b) <= 1e-12
+
+
+def two_axes(h, x, W, v, m):
+    """Attention-like reductions, columns, pieces and masks behind two leading axes."""
+    h, total = h
+    z = tg.tanh(h @ W + x * m) * tg.sigmoid(h @ v)[..., None]
+    z = z / (1 + tg.sum(z * z, axis=-1, keepdims=True)) + v
+    z = tg.where(m > 0, z, h) - tg.max(h, axis=-1, keepdims=True)
+    z = tg.concat([z[..., 2:], tg.tanh(z[..., :2])], axis=-1)
+    total = 0.5 * total + z.mean(axis=-1)
+    return (z, total), (z * z, total)
+
+
+@pytest.mark.parametrize("lead", [(2, 3), (1, 4), (5, 1), (3, 3)], ids=str)
+def test_batches_of_batches_are_one_batch(lead, rng):
+    shapes = [(*lead, H), (T, *lead, H), (H, H), (H,)]
+    arrays = [0.7 * rng.normal(size=s) for s in shapes]
+    m = (rng.random((*lead, 1)) < 0.7).astype("f8")
+
+    def loss(h, x, W, v):
+        def step(c, x):
+            return two_axes(c, x, W, v, tg.tensor(m))
+
+        (h, total), (ys, totals) = tg.scan(step, (h, h[..., 0]), x)
+        return (ys * ys).sum() + (h * h * h).sum() + (total * total).sum() + totals.sum()
+
+    (got, how), (want, _) = (outcome(loss, arrays, b) for b in ("numba", "numpy"))
+    assert how == ["compiled"] * 2
+    for a, b in zip(got, want, strict=True):
+        assert distance(a, b) <= 1e-12
+
+
+def test_two_axes_that_are_looked_at_apart_are_left_to_numpy(rng):
+    """An axis of three that three weights, or its neighbour, know; the numbers are right."""
+    arrays = [rng.normal(size=s) for s in ((3, 3, H), (T, 3, 3, H), (3, H, H), (3, 3))]
+
+    def members(h, x, W, A):  # an ensemble: every member has a matrix
+        return tg.tanh(tg.einsum("ebi,eij->ebj", h, W) + x)
+
+    def mixed(h, x, W, A):
+        return tg.tanh(tg.einsum("ebi,ec->cbi", h, A) + x * W[0, 0])
+
+    def spread(h, x, W, A):
+        return tg.tanh(h * A + x * A[:, :, None] * W[0, 0])[:, ::-1]
+
+    for step in (members, mixed, spread):
+        if step is spread:
+            arrays = [a[..., :3] for a in arrays]
+
+        def loss(h, x, W, A):
+            last, ys = tg.scan(lambda h, x: (step(h, x, W, A),) * 2, h, x)  # noqa: B023
+            return (ys * ys * ys).sum() + (last * last).sum()
+
+        (got, how), (want, _) = (outcome(loss, arrays, b) for b in ("numba", "numpy"))
+        assert all(h.startswith("loop over NumPy kernels") for h in how), step
+        for a, b in zip(got, want, strict=True):
+            assert distance(a, b) <= 1e-11
