@@ -16,7 +16,6 @@ from .ops.movement import reshape
 from .passes.rewriting import rebuild
 from .tensor import Tensor
 
-
 Way = Callable[[Node, list[Tensor]], list[Tensor]]
 
 
