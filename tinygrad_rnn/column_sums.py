@@ -28,7 +28,7 @@ def column_sums(graph: Graph) -> Graph:
     for node in graph.nodes:
         if _sums_columns(node):
             for loop in dict.fromkeys(made[v] for v in node.inputs if v in made):
-                if loop.op.name in ("scan", "fused") and "refused" not in loop.attrs:
+                if loop.op.name in ("scan", "fused"):
                     if found.setdefault(loop, _Summing(loop, made, place)).take(node):
                         break
     new = {loop: s.node() for loop, s in found.items() if s.taken}

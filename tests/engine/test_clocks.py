@@ -36,9 +36,17 @@ def measured(carry, x, W, s):
     return (h, tg.mean(h * h), t + 0.5), h * m
 
 
+def dimming(carry, x, W, s):
+    """What a number does to the rows of a step is done in the loop."""
+    h, t = carry
+    h = tg.tanh(h @ W + x * tg.exp(-s * t))
+    return (h, t + 1), h
+
+
 STARTS = {
     clockwork: lambda h: (h, tg.tensor(0)),
     decaying: lambda h: (h, tg.tensor(0.7, dtype="float64"), (tg.tensor(0.2, dtype="float64"),) * 2),  # noqa: E501
+    dimming: lambda h: (h, tg.tensor(0.0, dtype="float64")),
     measured: lambda h: (h, tg.tensor(0.3, dtype="float64"), tg.tensor(0.0, dtype="float64")),
 }  # fmt: skip
 
@@ -99,6 +107,14 @@ def test_numbers_run_ahead_of_the_rows():
     # who is awake is decided for all steps at once
     assert [n.output.type.shape for n in graph.nodes if n.op.name == "equal"] == [(6, 7)]
     assert loops_of(decaying)[1] == [[(), (), ()], [(4, 7)]]
+
+
+def test_what_a_number_does_to_rows_stays_in_the_loop():
+    graph, carries = loops_of(dimming)
+    assert carries == [[()], [(4, 7)]]
+    outside = {n.op.name: n.output.type.shape for n in graph.nodes if n.op.name != "scan"}
+    assert outside["exp"] == (6,)
+    assert all(len(shape) < 3 for shape in outside.values())
 
 
 def test_a_number_that_depends_on_the_rows_stays_with_them():

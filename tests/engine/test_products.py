@@ -10,6 +10,7 @@ import pytest
 from oracles import check_gradients, close, same, seeded
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.backend import optimize
 
 
 def data_of(shape: Any, seed: int = 0) -> np.ndarray:
@@ -188,3 +189,26 @@ def test_prod_with_zeros_to_second_order():
     for x in ([0.0, 2.0, 3.0], [0.0, 0.0, 3.0]):
         check_gradients(lambda x: tg.prod(x), np.array(x), what="prod")
     assert tg.grad(lambda x: tg.prod(x))(tg.tensor([0.0, 2.0, 3.0])).tolist() == [6.0, 0.0, 0.0]
+
+
+def products(f):
+    """The operations that are left of a function of two matrices."""
+    rng = np.random.default_rng(0)
+    a, b = (tg.tensor(rng.normal(size=s)) for s in ((3, 4), (4, 5)))
+    graph = optimize(tg.explain(f)(a, b).graph)
+    for found, wanted in zip(tg.jit(f)(a, b), f(a, b), strict=True):
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-13)
+    return [n.op.name for n in graph.nodes]
+
+
+def test_a_product_that_is_only_read_transposed_is_made_so():
+    assert products(lambda a, b: [(a @ b).T]) == ["contract"]
+    assert products(lambda a, b: [tg.sin((a @ b).T)]) == ["contract", "sin"]
+
+
+def test_a_product_that_others_read_too_is_made_once():
+    def f(a, b):
+        p = a @ b
+        return p, p.T, tg.exp(p)
+
+    assert sorted(products(f)) == ["contract", "exp", "transpose"]
