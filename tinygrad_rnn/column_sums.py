@@ -124,13 +124,14 @@ class _Summing:
             return self.inside[v] if whole else None
         if node is not None and node.op.name == "full" and v.type.size == 1:
             return self._emit(node.op, [], {**node.attrs, "shape": ()}, Type((), v.type.dtype))
-        if node is None or not deep or node.op.name not in LIGHT:
+        if node is None or not deep or node.op.name not in LIGHT or not v.type.size:
             return None
         parts = self._parts(node, deep - 1)
         if parts is None:
             return None
-        rows = max(u.type.size // v.type.shape[-1] for u in parts)
-        return self._emit(node.op, parts, node.attrs, Type((rows, v.type.shape[-1]), v.type.dtype))
+        n = v.type.shape[-1]
+        kind = Type((v.type.size // (steps * n), n), v.type.dtype)
+        return self._emit(node.op, parts, node.attrs, kind)
 
     def _emit(self, op: Any, inputs: list[Var], attrs: Attrs, kind: Type) -> Var:
         for n in self.nodes:

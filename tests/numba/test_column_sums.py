@@ -38,6 +38,9 @@ def graph_of(f, *arrays):
     with tg.use_backend("numba"):
         traced = tg.explain(f)(*[tg.tensor(a) for a in arrays]).graph
     graph = _grouped(optimize(traced))
+    for node in graph.nodes:
+        if "body" in node.attrs:
+            node.attrs["body"].verify()
     return graph, [n.op.name for n in graph.nodes]
 
 
@@ -92,6 +95,27 @@ def test_few_rows_whose_threads_wait_for_each_other(B, rng, monkeypatch):
     for a, b in zip(*both(sums, *arrays), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
     assert any(made)
+
+
+def test_a_factor_made_of_a_column_and_a_vector_of_every_step(rng):
+    """What light work makes has the rows of the loop, though no part of it is a matrix."""
+
+    def f(h, xs, W):
+        number, vector = xs[:, :, :1], xs[:, :1]
+
+        def step(h, x):
+            x, n, v = x
+            h = tg.tanh(h @ W + x * n + v)
+            return h, h
+
+        ys = tg.scan(step, h, (xs, number, vector))[1]
+        return [tg.einsum("tbi,tbi->i", ys, number * vector), ys]
+
+    arrays = operands(rng, 5, 40)
+    graph, names = graph_of(f, *arrays)
+    assert "contract" not in names
+    for a, b in zip(*both(f, *arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "3"])
