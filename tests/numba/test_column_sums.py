@@ -112,7 +112,7 @@ def test_a_factor_made_of_a_column_and_a_vector_of_every_step(rng):
         return [tg.einsum("tbi,tbi->i", ys, number * vector), ys]
 
     arrays = operands(rng, 5, 40)
-    graph, names = graph_of(f, *arrays)
+    _, names = graph_of(f, *arrays)
     assert "contract" not in names
     for a, b in zip(*both(f, *arrays), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
