@@ -7,6 +7,7 @@ stack: gradients of biases, gains, peepholes. Out: a graph in which loops and gr
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .backend import primitives
@@ -124,13 +125,13 @@ class _Summing:
             return self.inside[v] if whole else None
         if node is not None and node.op.name == "full" and v.type.size == 1:
             return self._emit(node.op, [], {**node.attrs, "shape": ()}, Type((), v.type.dtype))
-        if node is None or not deep or node.op.name not in LIGHT or not v.type.size:
+        if node is None or not deep or node.op.name not in LIGHT:
             return None
         parts = self._parts(node, deep - 1)
         if parts is None:
             return None
-        n = v.type.shape[-1]
-        kind = Type((v.type.size // (steps * n), n), v.type.dtype)
+        first = self.loop.op.name == "scan"  # then the first axis is that of the steps
+        kind = Type((math.prod(v.type.shape[first:-1]), v.type.shape[-1]), v.type.dtype)
         return self._emit(node.op, parts, node.attrs, kind)
 
     def _emit(self, op: Any, inputs: list[Var], attrs: Attrs, kind: Type) -> Var:
